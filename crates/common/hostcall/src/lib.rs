@@ -1,0 +1,2 @@
+//! hostcall
+#![no_std]

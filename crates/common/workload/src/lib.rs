@@ -1,0 +1,2 @@
+//! workload
+#![no_std]

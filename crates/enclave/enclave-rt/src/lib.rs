@@ -1,0 +1,2 @@
+//! enclave-rt
+#![no_std]
