@@ -1,1 +1,43 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask quickstart`, `test`, `check`, `bench`.
+#![forbid(unsafe_code)]
+
+mod check;
+mod quickstart;
+mod run;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Tasks of the Inclavare workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make images from Debian's packages, convert and sign them, and run them in an enclave
+    Quickstart(quickstart::Arguments),
+    /// Run the tests; what CI runs
+    Test(test::Arguments),
+    /// Format, lints, unsafe list, enclave instructions, licences
+    Check,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Quickstart(arguments) => quickstart::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Check => check::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
