@@ -26,7 +26,17 @@ errnos! {
     EDESTADDRREQ = 89, EMSGSIZE = 90, EPROTOTYPE = 91, ENOPROTOOPT = 92, EPROTONOSUPPORT = 93,
     EOPNOTSUPP = 95, EAFNOSUPPORT = 97, EADDRINUSE = 98, EADDRNOTAVAIL = 99, ECONNRESET = 104,
     EISCONN = 106, ENOTCONN = 107, ETIMEDOUT = 110, ECONNREFUSED = 111, EALREADY = 114,
-    EINPROGRESS = 115,
+    EINPROGRESS = 115, ECANCELED = 125,
+}
+
+/// Never seen by programs: what the return to user mode makes of an interrupted call.
+impl Errno {
+    /// Repeat the call if no handler runs or the handler has SA_RESTART, else EINTR.
+    pub const ERESTARTSYS: Self = Self(512);
+    /// Always repeat the call.
+    pub const ERESTARTNOINTR: Self = Self(513);
+    /// Repeat the call only if no handler runs, else EINTR.
+    pub const ERESTARTNOHAND: Self = Self(514);
 }
 
 impl Errno {

@@ -1,0 +1,144 @@
+//! Waiting for events.
+//!
+//! Every wait of the library OS is: register with the queues whose events may change the answer, look,
+//! park, look again. A wake between the look and the park is kept by [`Platform::unpark`]. A waiting
+//! thread has left its collision group (its process may be moved out of memory meanwhile), so that user
+//! memory must be reached through [`crate::usermem`] again after every wait.
+
+use crate::errno::Errno;
+use crate::platform::{Platform, ThreadId};
+use crate::sync::Mutex;
+use crate::thread::Thread;
+use alloc::vec::Vec;
+
+/// Threads that want to hear of an event.
+#[derive(Default)]
+pub struct WaitQueue {
+    waiters: Mutex<Vec<Waiter>>,
+}
+
+#[derive(Clone, Copy)]
+struct Waiter {
+    platform: &'static dyn Platform,
+    thread: ThreadId,
+}
+
+impl WaitQueue {
+    /// An empty queue.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { waiters: Mutex::new(Vec::new()) }
+    }
+
+    /// Wakes all: each looks again whether what it waits for has come. Call it after the change, without
+    /// holding locks that the waiters need to look.
+    pub fn wake_all(&self) {
+        let waiters = self.waiters.lock().clone();
+        for waiter in waiters {
+            waiter.platform.unpark(waiter.thread);
+        }
+    }
+
+    /// Whether anyone waits.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        !self.waiters.lock().is_empty()
+    }
+
+    fn add(&self, waiter: Waiter) {
+        self.waiters.lock().push(waiter);
+    }
+
+    fn remove(&self, thread: ThreadId) {
+        let mut waiters = self.waiters.lock();
+        if let Some(index) = waiters.iter().position(|w| w.thread == thread) {
+            waiters.swap_remove(index);
+        }
+    }
+}
+
+/// Why a wait ended without what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitError {
+    /// A signal is to be delivered (or the process is ending or stopping).
+    Interrupted,
+    /// The deadline passed.
+    TimedOut,
+}
+
+impl WaitError {
+    /// For calls that SA_RESTART repeats (read, write, wait4, ...): an interruption becomes ERESTARTSYS, a
+    /// deadline ETIMEDOUT. Calls that a handler always ends (poll, select, epoll_wait, nanosleep, ...)
+    /// map [`WaitError::Interrupted`] to [`Errno::ERESTARTNOHAND`] themselves.
+    #[must_use]
+    pub fn restartable(self) -> Errno {
+        match self {
+            Self::Interrupted => Errno::ERESTARTSYS,
+            Self::TimedOut => Errno::ETIMEDOUT,
+        }
+    }
+}
+
+/// Waits until `attempt` answers, a signal arrives or the deadline (monotonic nanoseconds) passes.
+/// `attempt` is tried first and after every wake of one of `queues`; it must not wait itself.
+///
+/// # Errors
+/// [`WaitError`].
+pub fn wait_for<T>(
+    thread: &Thread,
+    queues: &[&WaitQueue],
+    deadline_ns: Option<u64>,
+    mut attempt: impl FnMut() -> Option<T>,
+) -> Result<T, WaitError> {
+    if let Some(value) = attempt() {
+        return Ok(value);
+    }
+    let platform = thread.kernel.platform;
+    let waiter = Waiter { platform, thread: platform.current() };
+    for queue in queues {
+        queue.add(waiter);
+    }
+    let result = loop {
+        if let Some(value) = attempt() {
+            break Ok(value);
+        }
+        if thread.is_interrupted() {
+            break Err(WaitError::Interrupted);
+        }
+        if deadline_ns.is_some_and(|deadline| platform.monotonic_ns() >= deadline) {
+            break Err(WaitError::TimedOut);
+        }
+        thread.leave_residency();
+        platform.park(deadline_ns);
+    };
+    for queue in queues {
+        queue.remove(waiter.thread);
+    }
+    result
+}
+
+/// As [`wait_for`], for code of the library OS itself that no signal ends (no thread of a program).
+pub fn wait_uninterrupted<T>(
+    platform: &'static dyn Platform,
+    queues: &[&WaitQueue],
+    deadline_ns: Option<u64>,
+    mut attempt: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    let waiter = Waiter { platform, thread: platform.current() };
+    for queue in queues {
+        queue.add(waiter);
+    }
+    let result = loop {
+        if let Some(value) = attempt() {
+            break Some(value);
+        }
+        if deadline_ns.is_some_and(|deadline| platform.monotonic_ns() >= deadline) {
+            break None;
+        }
+        platform.park(deadline_ns);
+    };
+    for queue in queues {
+        queue.remove(waiter.thread);
+    }
+    result
+}
