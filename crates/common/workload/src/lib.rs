@@ -1,2 +1,25 @@
-//! workload
+//! What a workload is, and how the enclave checks that it is that one which runs.
+//!
+//! * [`manifest`]: the measured description of a workload.
+//! * [`request`]: what the host asks for, and [`request::admit`], which holds it against the manifest.
+//! * [`verity`]: the fs-verity digest of a file and verification of its blocks.
+//! * [`meta`]: the metadata of a root file system as one blob.
+//!
+//! The converter writes these formats outside the enclave, the library OS reads them inside. Everything
+//! that reads is total: no input makes it panic, and none makes it allocate more than a small multiple of
+//! its own length.
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod digest;
+pub mod env;
+pub mod manifest;
+pub mod request;
+
+mod admission;
+mod rules;
+mod validate;
