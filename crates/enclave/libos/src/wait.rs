@@ -9,51 +9,91 @@ use crate::errno::Errno;
 use crate::platform::{Platform, ThreadId};
 use crate::sync::Mutex;
 use crate::thread::Thread;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// Threads that want to hear of an event.
 #[derive(Default)]
 pub struct WaitQueue {
     waiters: Mutex<Vec<Waiter>>,
+    /// Length of `waiters`: waking an empty queue, the usual case, takes no lock.
+    count: AtomicUsize,
 }
 
-#[derive(Clone, Copy)]
-struct Waiter {
-    platform: &'static dyn Platform,
-    thread: ThreadId,
+/// Something other than a thread that hears of events: an epoll instance.
+pub trait Wake: Send + Sync {
+    /// Takes note of a change; cheap, does not wait, and does not call back into a queue.
+    fn wake(&self);
+}
+
+#[derive(Clone)]
+enum Waiter {
+    Thread(&'static dyn Platform, ThreadId),
+    Other(Arc<dyn Wake>),
+}
+
+impl Waiter {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Thread(_, a), Self::Thread(_, b)) => a == b,
+            (Self::Other(a), Self::Other(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 impl WaitQueue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { waiters: Mutex::new(Vec::new()) }
+        Self { waiters: Mutex::new(Vec::new()), count: AtomicUsize::new(0) }
     }
 
     /// Wakes all: each looks again whether what it waits for has come. Call it after the change, without
     /// holding locks that the waiters need to look.
     pub fn wake_all(&self) {
-        let waiters = self.waiters.lock().clone();
-        for waiter in waiters {
-            waiter.platform.unpark(waiter.thread);
+        // A waiter counts itself before it looks, so one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        for waiter in self.waiters.lock().iter() {
+            match waiter {
+                Waiter::Thread(platform, thread) => platform.unpark(*thread),
+                Waiter::Other(other) => other.wake(),
+            }
         }
     }
 
     /// Whether anyone waits.
     #[must_use]
     pub fn has_waiters(&self) -> bool {
-        !self.waiters.lock().is_empty()
+        self.count.load(Ordering::SeqCst) != 0
+    }
+
+    /// Has `other` woken, until [`remove_waker`](Self::remove_waker).
+    pub fn add_waker(&self, other: Arc<dyn Wake>) {
+        self.add(Waiter::Other(other));
+    }
+
+    /// Undoes one [`add_waker`](Self::add_waker).
+    pub fn remove_waker(&self, other: &Arc<dyn Wake>) {
+        self.remove(&Waiter::Other(other.clone()));
     }
 
     fn add(&self, waiter: Waiter) {
-        self.waiters.lock().push(waiter);
+        let mut waiters = self.waiters.lock();
+        waiters.push(waiter);
+        self.count.store(waiters.len(), Ordering::SeqCst);
     }
 
-    fn remove(&self, thread: ThreadId) {
+    fn remove(&self, waiter: &Waiter) {
         let mut waiters = self.waiters.lock();
-        if let Some(index) = waiters.iter().position(|w| w.thread == thread) {
+        if let Some(index) = waiters.iter().position(|w| w.is_same(waiter)) {
             waiters.swap_remove(index);
         }
+        self.count.store(waiters.len(), Ordering::SeqCst);
     }
 }
 
@@ -94,9 +134,9 @@ pub fn wait_for<T>(
         return Ok(value);
     }
     let platform = thread.kernel.platform;
-    let waiter = Waiter { platform, thread: platform.current() };
+    let waiter = Waiter::Thread(platform, platform.current());
     for queue in queues {
-        queue.add(waiter);
+        queue.add(waiter.clone());
     }
     let result = loop {
         if let Some(value) = attempt() {
@@ -112,7 +152,7 @@ pub fn wait_for<T>(
         platform.park(deadline_ns);
     };
     for queue in queues {
-        queue.remove(waiter.thread);
+        queue.remove(&waiter);
     }
     result
 }
@@ -124,9 +164,9 @@ pub fn wait_uninterrupted<T>(
     deadline_ns: Option<u64>,
     mut attempt: impl FnMut() -> Option<T>,
 ) -> Option<T> {
-    let waiter = Waiter { platform, thread: platform.current() };
+    let waiter = Waiter::Thread(platform, platform.current());
     for queue in queues {
-        queue.add(waiter);
+        queue.add(waiter.clone());
     }
     let result = loop {
         if let Some(value) = attempt() {
@@ -138,7 +178,7 @@ pub fn wait_uninterrupted<T>(
         platform.park(deadline_ns);
     };
     for queue in queues {
-        queue.remove(waiter.thread);
+        queue.remove(&waiter);
     }
     result
 }

@@ -1,6 +1,20 @@
 //! Files: the verified root, what lies over it, and everything that is reached by a descriptor.
+//!
+//! The layers, top down: [`fd`] (descriptors and open file descriptions), [`mount`] and [`location`] (the
+//! tree), [`inode`] and [`file`] (what file systems implement). What the calling thread and process give is
+//! [`task::Task`]. Lock orders are in [`file`] and [`fd`].
+//!
+//! Permissions are semantics, not a boundary: all processes of a container trust each other.
 
 pub mod context;
 pub mod fd;
 pub mod file;
+pub mod flags;
+pub mod inode;
+pub mod location;
+pub mod locks;
+pub mod mount;
+pub mod permission;
+pub mod stat;
 pub mod syscalls;
+pub mod task;

@@ -1,0 +1,144 @@
+//! What the file layer asks of the thread that makes a system call.
+//!
+//! The process side implements [`Task`]; the tests of this directory implement it in a few lines, so that
+//! every file system call is tested in an ordinary process.
+
+use super::context::FsContext;
+use super::fd::Table;
+use crate::errno::Errno;
+use crate::platform::Platform;
+use crate::process::Credentials;
+use crate::wait::{WaitError, WaitQueue};
+use alloc::sync::Arc;
+
+/// Signals that the file layer sends (signal(7), x86-64).
+#[allow(missing_docs)]
+pub mod signo {
+    pub const SIGHUP: u8 = 1;
+    pub const SIGPIPE: u8 = 13;
+    pub const SIGCONT: u8 = 18;
+    pub const SIGTTIN: u8 = 21;
+    pub const SIGTTOU: u8 = 22;
+    pub const SIGXFSZ: u8 = 25;
+    pub const SIGWINCH: u8 = 28;
+}
+
+/// A signal taken from a pending set, for signalfd(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenSignal {
+    /// Signal number.
+    pub signo: u32,
+    /// errno, mostly 0.
+    pub errno: i32,
+    /// `si_code`.
+    pub code: i32,
+    /// Sending process.
+    pub pid: u32,
+    /// Its real user.
+    pub uid: u32,
+    /// Exit status of a child.
+    pub status: i32,
+    /// `sigqueue(3)` value.
+    pub value: u64,
+}
+
+/// The calling thread and its process.
+pub trait Task {
+    /// The machine.
+    fn platform(&self) -> &'static dyn Platform;
+    /// Process id (thread group).
+    fn pid(&self) -> u32;
+    /// Thread id.
+    fn tid(&self) -> u32;
+    /// Descriptors.
+    fn files(&self) -> Arc<Table>;
+    /// Gives the thread a descriptor table of its own copy (close_range(2) with CLOSE_RANGE_UNSHARE).
+    fn unshare_files(&self) -> Arc<Table>;
+    /// Root, working directory, umask.
+    fn fs(&self) -> Arc<FsContext>;
+    /// User and groups.
+    fn credentials(&self) -> Credentials;
+    /// RLIMIT_NOFILE, soft.
+    fn limit_nofile(&self) -> u64;
+    /// RLIMIT_FSIZE, soft; `u64::MAX` for none.
+    fn limit_fsize(&self) -> u64;
+
+    /// Copies memory of the process into `into`.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn read_user(&self, address: u64, into: &mut [u8]) -> Result<(), Errno>;
+    /// Copies `from` into memory of the process.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn write_user(&self, address: u64, from: &[u8]) -> Result<(), Errno>;
+    /// Fills memory of the process with zeros.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn zero_user(&self, address: u64, length: u64) -> Result<(), Errno>;
+
+    /// Waits until `attempt` answers true, tried first and after every wake of one of `queues`. User
+    /// addresses are looked at afresh afterwards.
+    ///
+    /// # Errors
+    /// Interrupted by a signal; timed out at the deadline (CLOCK_MONOTONIC nanoseconds).
+    fn wait(
+        &self,
+        queues: &[&WaitQueue],
+        deadline_ns: Option<u64>,
+        attempt: &mut dyn FnMut() -> bool,
+    ) -> Result<(), WaitError>;
+
+    /// Replaces the thread's blocked signals for the length of a wait (ppoll(2), pselect6(2),
+    /// epoll_pwait(2)): the old mask comes back when the system call is over, after a signal that the
+    /// new one lets through was delivered.
+    fn set_wait_mask(&self, mask: u64);
+    /// Sends a signal to this thread.
+    fn signal_self(&self, signo: u8);
+    /// Sends a signal to every process of a group; whether there was one.
+    fn signal_group(&self, pgid: u32, signo: u8) -> bool;
+    /// Whether this thread blocks or ignores a signal.
+    fn is_signal_ignored(&self, signo: u8) -> bool;
+    /// Takes a pending signal (thread's or process's) that is in `mask` (bit n-1 for signal n).
+    fn take_signal(&self, mask: u64) -> Option<TakenSignal>;
+    /// Whether [`take_signal`](Self::take_signal) would give one.
+    fn has_signal(&self, mask: u64) -> bool;
+    /// Woken when a signal becomes pending for the process.
+    fn signal_queue(&self) -> Arc<WaitQueue>;
+
+    /// Process group.
+    fn pgid(&self) -> u32;
+    /// Session.
+    fn sid(&self) -> u32;
+    /// Session of a process group that exists.
+    fn session_of_group(&self, pgid: u32) -> Option<u32>;
+    /// Whether the process's group is orphaned (setpgid(2)): nobody could continue it.
+    fn is_group_orphaned(&self) -> bool;
+}
+
+/// Runs `attempt` until it gives something other than EAGAIN, waiting for `queues` between attempts.
+///
+/// # Errors
+/// What `attempt` gives; ERESTARTSYS when a signal is to be handled; ETIMEDOUT at the deadline
+/// (CLOCK_MONOTONIC nanoseconds).
+pub fn retry<T>(
+    task: &dyn Task,
+    queues: &[&WaitQueue],
+    deadline_ns: Option<u64>,
+    mut attempt: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    // The first look costs nothing but itself.
+    match attempt() {
+        Err(Errno::EAGAIN) => {}
+        done => return done,
+    }
+    let mut answer = Err(Errno::EAGAIN);
+    let waited = task.wait(queues, deadline_ns, &mut || {
+        answer = attempt();
+        !matches!(answer, Err(Errno::EAGAIN))
+    });
+    waited.map_err(WaitError::restartable)?;
+    answer
+}
