@@ -216,6 +216,7 @@ macro_rules! layout {
 
             /// The structure as bytes, reserved ones zero.
             #[must_use]
+            #[allow(clippy::wrong_self_convention, reason = "a page is not passed by value")]
             pub fn to_bytes(&self) -> [u8; $size] {
                 let mut bytes = [0; $size];
                 $($crate::layout::Field::store(
@@ -304,8 +305,8 @@ mod tests {
 
     #[test]
     fn reserved_bytes_are_refused_wherever_they_lie() {
-        for offset in 0..16 {
-            let mut bytes = [0; 16];
+        for offset in 0..Holes::SIZE {
+            let mut bytes = [0; Holes::SIZE];
             bytes[offset] = 7;
             let parsed = Holes::parse(&bytes);
             if matches!(offset, 2 | 3 | 8 | 9 | 10) {

@@ -18,11 +18,14 @@ pub mod attributes;
     reason = "entering an enclave is unsafe for the caller; the crate has no block"
 )]
 pub mod driver;
+pub mod hash;
 pub mod keyrequest;
 pub mod leaf;
+pub mod measure;
 pub mod page;
 pub mod report;
 pub mod secs;
+pub mod sgxs;
 pub mod ssa;
 pub mod tcs;
 pub mod xsave;
