@@ -322,7 +322,13 @@ fn mounts(
         };
         let field = || format!("mounts.{destination}");
         let Some(rule) = manifest.mounts.get(destination) else {
-            dropped.push(Dropped { field: field(), reason: "the manifest does not list it" });
+            let is_of_the_kernel = KERNEL_FILE_SYSTEMS.contains(&mount.kind.as_str());
+            let reason = if is_of_the_kernel {
+                "the library os has its own"
+            } else {
+                "the manifest does not list it"
+            };
+            dropped.push(Dropped { field: field(), reason });
             continue;
         };
         mount_fits(rule, mount).map_err(|(expected, got)| Refusal::new(field(), expected, got))?;

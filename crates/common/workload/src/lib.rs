@@ -18,7 +18,9 @@ extern crate std;
 pub mod digest;
 pub mod env;
 pub mod manifest;
+pub mod meta;
 pub mod request;
+pub mod verity;
 
 mod admission;
 mod rules;
