@@ -163,6 +163,9 @@ pub trait Enclave: Send + Sync {
     /// absent in ELRANGE and accessed or accepted inside is augmented (EAUG) on the way, as the kernel
     /// does; the caller sees an exception only where the enclave must act.
     ///
+    /// The calling thread may have every asynchronous signal blocked: a driver that kicks by a signal
+    /// unblocks it on each thread that enters.
+    ///
     /// # Errors
     /// What cannot be reported as an [`Exit`]: the driver itself failed.
     ///

@@ -4,13 +4,11 @@
 
 extern crate alloc;
 
-pub mod elf;
 pub mod errno;
 pub mod fs;
 pub mod host;
 pub mod kernel;
 pub mod mm;
-pub mod patch;
 pub mod platform;
 pub mod process;
 pub mod sync;
