@@ -4,7 +4,7 @@ use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::mm::Mm;
 use crate::process::{Pid, Process};
-use crate::usermem::{UserBuf, UserVec};
+use crate::usermem::{UserBuf, UserMemory, UserVec};
 use crate::wait::{WaitError, WaitQueue, wait_for};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -35,7 +35,8 @@ impl Thread {
     /// # Errors
     /// EINVAL, EFAULT.
     pub fn vector(&self, address: u64, count: u64) -> Result<UserVec, Errno> {
-        UserVec::new(&self.mm(), address, count)
+        let mm: Arc<dyn UserMemory> = self.mm();
+        UserVec::new(&mm, address, count)
     }
 
     /// A NUL-terminated string, without the NUL: a path with `limit` 4096 (ENAMETOOLONG).

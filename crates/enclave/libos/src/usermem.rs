@@ -15,11 +15,44 @@ use alloc::vec::Vec;
 /// Longest single transfer, as Linux's MAX_RW_COUNT.
 pub const MAX_TRANSFER: usize = 0x7fff_f000;
 
+/// Memory of a process: [`Mm`], and a buffer in the tests of the file layer.
+pub trait UserMemory: Send + Sync {
+    /// Copies user memory into `into`.
+    ///
+    /// # Errors
+    /// EFAULT where the range is not mapped readable; EIO where file pages fail verification.
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Errno>;
+    /// Copies `from` into user memory.
+    ///
+    /// # Errors
+    /// EFAULT where the range is not mapped writable.
+    fn write(&self, address: u64, from: &[u8]) -> Result<(), Errno>;
+    /// Fills user memory.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn fill(&self, address: u64, length: u64, byte: u8) -> Result<(), Errno>;
+}
+
+impl UserMemory for Mm {
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Errno> {
+        Self::read(self, address, into)
+    }
+
+    fn write(&self, address: u64, from: &[u8]) -> Result<(), Errno> {
+        Self::write(self, address, from)
+    }
+
+    fn fill(&self, address: u64, length: u64, byte: u8) -> Result<(), Errno> {
+        Self::fill(self, address, length, byte)
+    }
+}
+
 /// A stretch of user memory: a system call's buffer. As a [`Sink`] or [`Source`] it is consumed from
 /// its start.
 #[derive(Clone)]
 pub struct UserBuf {
-    mm: Arc<Mm>,
+    mm: Arc<dyn UserMemory>,
     address: u64,
     length: usize,
 }
@@ -27,7 +60,7 @@ pub struct UserBuf {
 impl UserBuf {
     /// A handle. Nothing is checked before it is used; `length` is cut to [`MAX_TRANSFER`].
     #[must_use]
-    pub fn new(mm: Arc<Mm>, address: u64, length: u64) -> Self {
+    pub fn new(mm: Arc<dyn UserMemory>, address: u64, length: u64) -> Self {
         let length = usize::try_from(length).unwrap_or(MAX_TRANSFER).min(MAX_TRANSFER);
         Self { mm, address, length }
     }
@@ -108,14 +141,15 @@ impl UserVec {
     ///
     /// # Errors
     /// EINVAL for too many parts or a total above `isize::MAX`, EFAULT.
-    pub fn new(mm: &Arc<Mm>, address: u64, count: u64) -> Result<Self, Errno> {
+    pub fn new(mm: &Arc<dyn UserMemory>, address: u64, count: u64) -> Result<Self, Errno> {
         if count > MAX_PARTS {
             return Err(Errno::EINVAL);
         }
         let mut parts = Vec::with_capacity(count as usize);
         let mut total = 0u64;
         for index in 0..count {
-            let raw: [u8; 16] = mm.read_array(address.wrapping_add(index * 16))?;
+            let mut raw = [0; 16];
+            mm.read(address.wrapping_add(index * 16), &mut raw)?;
             let (base, length) = raw.split_at(8);
             let base = u64::from_le_bytes(base.try_into().expect("8 of 16 bytes"));
             let length = u64::from_le_bytes(length.try_into().expect("8 of 16 bytes"));

@@ -1,7 +1,7 @@
 //! Verifying single blocks against a digest.
 
 use super::{BLOCK, FANOUT, HASH, Layout, digest, leaf_hash, sha256};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hex};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -29,11 +29,19 @@ pub enum VerityError<E> {
         level: usize,
         /// Its index in the level.
         index: u64,
+        /// Its measured hash; of the highest level the measured digest of the file.
+        expected: Digest,
+        /// The hash, or the file digest that it leads to, of what the source gave.
+        got: Digest,
     },
     /// The hash of a data block is not the one the tree holds.
     Data {
         /// Its index.
         index: u64,
+        /// Its measured hash; of a file of one block the measured digest of the file.
+        expected: Digest,
+        /// The hash, or the file digest that it leads to, of what was given.
+        got: Digest,
     },
     /// A data block has another length than the file's size gives it.
     Length {
@@ -50,14 +58,14 @@ impl<E: fmt::Display> fmt::Display for VerityError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nodes(error) => write!(f, "merkle tree: {error}"),
-            Self::Node { level, index } => {
+            Self::Node { level, index, expected, got } => {
                 write!(
                     f,
-                    "merkle tree node {index} of level {level}: expected its measured hash, got another"
+                    "merkle tree node {index} of level {level}: expected {expected}, got {got}"
                 )
             }
-            Self::Data { index } => {
-                write!(f, "data block {index}: expected its measured hash, got another")
+            Self::Data { index, expected, got } => {
+                write!(f, "data block {index}: expected {expected}, got {got}")
             }
             Self::Length { index, expected, got } => {
                 write!(f, "data block {index}: expected {expected} bytes, got {got}")
@@ -137,13 +145,13 @@ impl Verifier {
         if data.len() != expected || expected == 0 {
             return Err(VerityError::Length { index, expected, got: data.len() });
         }
-        let got = leaf_hash(data, sha256);
-        let is_right = if self.layout.levels() == 0 {
-            digest(self.layout.size(), &got) == self.digest
+        let hash = leaf_hash(data, sha256);
+        let (expected, got) = if self.layout.levels() == 0 {
+            (self.digest, digest(self.layout.size(), &hash))
         } else {
-            self.hash_of(0, index, nodes)? == got
+            (Hex(self.hash_of(0, index, nodes)?), Hex(hash))
         };
-        if is_right { Ok(()) } else { Err(VerityError::Data { index }) }
+        if expected == got { Ok(()) } else { Err(VerityError::Data { index, expected, got }) }
     }
 
     /// The verified hash of child `child` of `level` (a data block for level 0).
@@ -165,15 +173,15 @@ impl Verifier {
         let mut node = Box::new([0; BLOCK]);
         let offset = self.layout.node_offset(level, index);
         nodes.read(offset, &mut node).map_err(VerityError::Nodes)?;
-        let got = sha256(&*node);
-        let is_right = if level + 1 == self.layout.levels() {
-            digest(self.layout.size(), &got) == self.digest
+        let hash = sha256(&*node);
+        let (expected, got) = if level + 1 == self.layout.levels() {
+            (self.digest, digest(self.layout.size(), &hash))
         } else {
             // At most MAX_LEVELS deep.
-            self.hash_of(level + 1, index, nodes)? == got
+            (Hex(self.hash_of(level + 1, index, nodes)?), Hex(hash))
         };
-        if !is_right {
-            return Err(VerityError::Node { level, index });
+        if expected != got {
+            return Err(VerityError::Node { level, index, expected, got });
         }
         let hash = hash_at(&node, slot);
         self.keep(level, index, node);
@@ -246,12 +254,15 @@ mod tests {
             let mut verifier = Verifier::new(size as u64, tree.digest);
             for (index, block) in changed.chunks(BLOCK).enumerate() {
                 let result = verifier.verify(index as u64, block, &nodes);
-                let expected = if index == at / BLOCK {
-                    Err(VerityError::Data { index: index as u64 })
-                } else {
-                    Ok(())
-                };
-                assert_eq!(result, expected);
+                if index != at / BLOCK {
+                    assert_eq!(result, Ok(()));
+                    continue;
+                }
+                let right = &data[index * BLOCK..][..block.len()];
+                let expected = Hex(leaf_hash(right, sha256));
+                let got = Hex(leaf_hash(block, sha256));
+                let index = index as u64;
+                assert_eq!(result, Err(VerityError::Data { index, expected, got }));
             }
         }
         for (at, level, index) in [(0, 1, 0), (4096, 0, 0), (2 * 4096 + 33, 0, 1)] {
@@ -262,10 +273,13 @@ mod tests {
             let block = index * 128;
             let length = Layout::of(size as u64).block_length(block);
             let start = block as usize * BLOCK;
-            assert_eq!(
-                verifier.verify(block, &data[start..start + length], &nodes),
-                Err(VerityError::Node { level, index })
-            );
+            let result = verifier.verify(block, &data[start..start + length], &nodes);
+            let Err(VerityError::Node { level: l, index: i, expected, got }) = result else {
+                panic!("{result:?}");
+            };
+            assert_eq!((l, i), (level, index));
+            assert_eq!(expected == tree.digest, level == 1);
+            assert_ne!(expected, got);
         }
     }
 
@@ -278,10 +292,8 @@ mod tests {
             longer.verify(1, &data[4096..], &nodes),
             Err(VerityError::Length { index: 1, expected: 905, got: 904 })
         );
-        assert_eq!(
-            longer.verify(0, &data[..4096], &nodes),
-            Err(VerityError::Node { level: 0, index: 0 })
-        );
+        let result = longer.verify(0, &data[..4096], &nodes);
+        assert!(matches!(result, Err(VerityError::Node { level: 0, index: 0, .. })), "{result:?}");
         assert_eq!(
             longer.verify(2, &[], &nodes),
             Err(VerityError::Length { index: 2, expected: 0, got: 0 })

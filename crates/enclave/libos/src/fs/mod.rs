@@ -7,14 +7,20 @@
 //! Permissions are semantics, not a boundary: all processes of a container trust each other.
 
 pub mod context;
+pub mod dirfile;
 pub mod fd;
 pub mod file;
 pub mod flags;
 pub mod inode;
 pub mod location;
 pub mod locks;
+pub mod memfs;
 pub mod mount;
+pub mod ops;
 pub mod permission;
+pub mod pipe;
 pub mod stat;
 pub mod syscalls;
 pub mod task;
+pub mod verified;
+pub mod walk;

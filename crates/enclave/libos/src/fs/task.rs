@@ -8,8 +8,10 @@ use super::fd::Table;
 use crate::errno::Errno;
 use crate::platform::Platform;
 use crate::process::Credentials;
+use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Signals that the file layer sends (signal(7), x86-64).
 #[allow(missing_docs)]
@@ -63,21 +65,8 @@ pub trait Task {
     /// RLIMIT_FSIZE, soft; `u64::MAX` for none.
     fn limit_fsize(&self) -> u64;
 
-    /// Copies memory of the process into `into`.
-    ///
-    /// # Errors
-    /// EFAULT.
-    fn read_user(&self, address: u64, into: &mut [u8]) -> Result<(), Errno>;
-    /// Copies `from` into memory of the process.
-    ///
-    /// # Errors
-    /// EFAULT.
-    fn write_user(&self, address: u64, from: &[u8]) -> Result<(), Errno>;
-    /// Fills memory of the process with zeros.
-    ///
-    /// # Errors
-    /// EFAULT.
-    fn zero_user(&self, address: u64, length: u64) -> Result<(), Errno>;
+    /// Memory of the process.
+    fn memory(&self) -> Arc<dyn UserMemory>;
 
     /// Waits until `attempt` answers true, tried first and after every wake of one of `queues`. User
     /// addresses are looked at afresh afterwards.
@@ -116,6 +105,58 @@ pub trait Task {
     fn session_of_group(&self, pgid: u32) -> Option<u32>;
     /// Whether the process's group is orphaned (setpgid(2)): nobody could continue it.
     fn is_group_orphaned(&self) -> bool;
+}
+
+impl dyn Task + '_ {
+    /// Copies memory of the process into `into`.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn read_user(&self, address: u64, into: &mut [u8]) -> Result<(), Errno> {
+        self.memory().read(address, into)
+    }
+
+    /// Copies `from` into memory of the process.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn write_user(&self, address: u64, from: &[u8]) -> Result<(), Errno> {
+        self.memory().write(address, from)
+    }
+
+    /// A structure of the program.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn read_array<const N: usize>(&self, address: u64) -> Result<[u8; N], Errno> {
+        let mut bytes = [0; N];
+        self.read_user(address, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A NUL-terminated string, without the NUL.
+    ///
+    /// # Errors
+    /// EFAULT; ENAMETOOLONG without a NUL within `limit` bytes.
+    pub fn read_string(&self, address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
+        let memory = self.memory();
+        let mut bytes = Vec::new();
+        // Most paths are short: a whole page at once would copy 40 times as much.
+        let mut step = 128;
+        while bytes.len() < limit {
+            let at = address.wrapping_add(bytes.len() as u64);
+            let page_left = 4096 - (at % 4096) as usize;
+            let start = bytes.len();
+            bytes.resize(start + step.min(page_left).min(limit - start), 0);
+            memory.read(at, &mut bytes[start..])?;
+            if let Some(end) = bytes[start..].iter().position(|byte| *byte == 0) {
+                bytes.truncate(start + end);
+                return Ok(bytes);
+            }
+            step = 4096;
+        }
+        Err(Errno::ENAMETOOLONG)
+    }
 }
 
 /// Runs `attempt` until it gives something other than EAGAIN, waiting for `queues` between attempts.
