@@ -1,1 +1,73 @@
-//! sgx-emulator
+//! SGX in user space: an implementation of the driver boundary without SGX hardware.
+//!
+//! [`Emulator`] loads the enclave file that hardware loads, measures it the same, refuses what hardware
+//! refuses, and runs its code natively in this process: entry, exit, asynchronous exits, state save areas,
+//! exceptions and dynamic memory behave as the manual says (Intel SDM Vol. 3D). `docs/emulator.md` lists
+//! what it enforces and what it cannot.
+//!
+//! It protects nothing from the host. Everything that reports about an emulated enclave says so.
+//!
+//! One enclave per process at a time: ELRANGE starts at 0. The process must be position-independent, on
+//! x86-64 Linux 5.11 or newer (Syscall User Dispatch) with FSGSBASE and XSAVE.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod aex;
+mod block;
+mod enclave;
+mod epcm;
+mod gates;
+mod leaf;
+mod patch;
+mod rights;
+mod secs;
+mod shadow;
+mod signal;
+mod space;
+mod tcs;
+mod thread;
+mod xstate;
+
+pub use enclave::EmulatedEnclave;
+use sgx::driver::{Driver, DriverError};
+
+/// How faithfully the paths in and out of the enclave are taken. What the enclave sees in its registers and
+/// SSA frames is the same in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// ENCLU sites are turned into calls after EINIT. After an exception or a kick, the driver enters the
+    /// TCS again itself (with RDI, RSI, RDX, R8, R9 zero, at the next CSSA) instead of returning
+    /// [`Exit::Exception`](sgx::driver::Exit::Exception) or
+    /// [`Exit::Interrupted`](sgx::driver::Exit::Interrupted); when that entry ends in EEXIT with RDI =
+    /// [`RESUME_REASON`] it executes ERESUME, and any other EEXIT returns to the caller with CSSA as it
+    /// is. Where CSSA has reached NSSA the caller gets the exit as in pure mode.
+    #[default]
+    Fast,
+    /// Nothing is changed: every ENCLU traps, and every asynchronous exit returns to the caller.
+    Pure,
+}
+
+/// RDI at the EEXIT of an exception entry that asks for ERESUME (see [`Mode::Fast`]).
+pub const RESUME_REASON: u64 = 3;
+
+/// Makes emulated enclaves.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    mode: Mode,
+}
+
+impl Emulator {
+    /// An emulator whose keys come from this host's secret.
+    #[must_use]
+    pub const fn new(mode: Mode) -> Self {
+        Self { mode }
+    }
+}
+
+impl Driver for Emulator {
+    type Enclave = EmulatedEnclave;
+    const EMULATED: bool = true;
+
+    fn create(&self, secs: &[u8; 4096]) -> Result<EmulatedEnclave, DriverError> {
+        EmulatedEnclave::create(secs, self.mode, RESUME_REASON)
+    }
+}
