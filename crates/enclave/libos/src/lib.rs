@@ -4,6 +4,8 @@
 
 extern crate alloc;
 
+pub mod cpuid;
+pub mod elf;
 pub mod errno;
 pub mod fs;
 pub mod host;
@@ -11,6 +13,7 @@ pub mod kernel;
 pub mod mm;
 pub mod platform;
 pub mod process;
+pub mod signal;
 pub mod sync;
 pub mod syscall;
 pub mod thread;

@@ -204,6 +204,9 @@ pub trait Platform: Send + Sync + 'static {
     /// CLOCK_REALTIME in nanoseconds since 1970: the host's word, bounded in rate.
     fn realtime_ns(&self) -> u64;
 
+    /// Extended-feature request mask of this enclave (SECS.ATTRIBUTES.XFRM), by its own report.
+    fn xfrm(&self) -> u64;
+
     /// Whether the report of this enclave says that it runs on the emulator's key, shown in /proc/version.
     fn is_emulated(&self) -> bool;
 

@@ -1,0 +1,3 @@
+//! Signals.
+
+pub mod frame;
