@@ -3,4 +3,6 @@ use crate::run::Result;
 use clap::Args;
 #[derive(Args)]
 pub(crate) struct Arguments {}
-pub(crate) fn run(_: &Arguments) -> Result<()> { Ok(()) }
+pub(crate) fn run(_: &Arguments) -> Result<()> {
+    Ok(())
+}

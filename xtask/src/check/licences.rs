@@ -16,12 +16,15 @@ pub(super) fn run() -> Result<()> {
             let name = package["name"].as_str().unwrap_or_default();
             let licence = package["license"].as_str().unwrap_or("none");
             if !policy.accepts(name, licence) {
-                wrong.push(format!("{name}: licence: expected one that deny.toml allows, got {licence}"));
+                wrong.push(format!(
+                    "{name}: licence: expected one that deny.toml allows, got {licence}"
+                ));
             }
             if let Some(source) = package["source"].as_str()
                 && source != "registry+https://github.com/rust-lang/crates.io-index"
             {
-                wrong.push(format!("{name}: source: expected the crates.io registry, got {source}"));
+                wrong
+                    .push(format!("{name}: source: expected the crates.io registry, got {source}"));
             }
         }
     }
@@ -35,11 +38,14 @@ struct Policy {
 
 impl Policy {
     fn parse(text: &str) -> Result<Self> {
-        let document: toml::Table =
-            text.parse().map_err(|error| format!("deny.toml: {error}"))?;
+        let document: toml::Table = text.parse().map_err(|error| format!("deny.toml: {error}"))?;
         let strings = |value: Option<&toml::Value>| -> Vec<String> {
             let array = value.and_then(toml::Value::as_array);
-            array.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+            array
+                .into_iter()
+                .flatten()
+                .filter_map(|item| item.as_str().map(str::to_owned))
+                .collect()
         };
         let licences = document.get("licenses").ok_or("deny.toml: no [licenses]")?;
         let exceptions = licences.get("exceptions").and_then(toml::Value::as_array);

@@ -13,7 +13,14 @@ pub(crate) fn run() -> Result<()> {
     step("format", || pass(cargo().args(["fmt", "--all", "--check"])))?;
     step("lints", || {
         pass(cargo().args([
-            "clippy", "--locked", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings",
+            "clippy",
+            "--locked",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
         ]))
     })?;
     step("unsafe list", unsafe_list::run)?;

@@ -11,6 +11,7 @@ pub mod fs;
 pub mod host;
 pub mod kernel;
 pub mod mm;
+pub mod patch;
 pub mod platform;
 pub mod process;
 pub mod signal;
