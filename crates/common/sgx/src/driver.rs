@@ -6,6 +6,10 @@
 
 use core::ops::Range;
 
+use crate::einit::Refusal;
+use crate::leaf::ErrorCode;
+use crate::sigstruct::Hex;
+
 /// Page-table permissions, as `mprotect(2)` takes them. The effective right of an enclave page is the
 /// intersection with its EPCM permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -200,6 +204,8 @@ pub enum DriverError {
         /// What came.
         got: u64,
     },
+    /// EINIT refused, and the driver knows why (an emulator does; a CPU tells only a code).
+    Einit(Refusal),
     /// A 256-bit value (a measurement or a signer) is not the expected one.
     Mismatch {
         /// Operation, by its SDM or ioctl name.
@@ -226,3 +232,30 @@ pub enum DriverError {
         code: u32,
     },
 }
+
+impl From<Refusal> for DriverError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Einit(refusal)
+    }
+}
+
+impl core::fmt::Display for DriverError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Refused { operation, field, expected, got } => {
+                write!(f, "{operation}: {field}: expected {expected:#x}, got {got:#x}")
+            }
+            Self::Einit(refusal) => write!(f, "EINIT: {refusal}"),
+            Self::Mismatch { operation, field, expected, got } => {
+                write!(f, "{operation}: {field}: expected {}, got {}", Hex(expected), Hex(got))
+            }
+            Self::Os { operation, errno } => write!(f, "{operation}: errno {errno}"),
+            Self::Leaf { operation, code } => match ErrorCode::from_number(*code) {
+                Some(name) => write!(f, "{operation}: {name} ({code})"),
+                None => write!(f, "{operation}: error code {code}"),
+            },
+        }
+    }
+}
+
+impl core::error::Error for DriverError {}

@@ -18,14 +18,20 @@ pub mod attributes;
     reason = "entering an enclave is unsafe for the caller; the crate has no block"
 )]
 pub mod driver;
+pub mod einit;
 pub mod hash;
 pub mod keyrequest;
+#[cfg(feature = "keys")]
+pub mod keys;
 pub mod leaf;
 pub mod measure;
 pub mod page;
 pub mod report;
 pub mod secs;
 pub mod sgxs;
+#[cfg(feature = "sign")]
+pub mod sign;
+pub mod sigstruct;
 pub mod ssa;
 pub mod tcs;
 pub mod xsave;
@@ -37,5 +43,6 @@ pub use leaf::{Encls, Enclu, ErrorCode};
 pub use page::{PAGE_SIZE, PageType, Secinfo, SecinfoFlags};
 pub use report::{Report, ReportBody, Targetinfo};
 pub use secs::Secs;
+pub use sigstruct::{Sigstruct, SigstructError};
 pub use ssa::{Exinfo, Exitinfo, Gprsgx};
 pub use tcs::{Tcs, TcsFlags};

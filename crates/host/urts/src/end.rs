@@ -118,7 +118,7 @@ pub(crate) fn driver_message(error: &DriverError) -> String {
         DriverError::Os { operation, errno } => {
             format!("{operation}: {}", std::io::Error::from_raw_os_error(*errno))
         }
-        DriverError::Leaf { operation, code } => format!("{operation}: error code {code}"),
+        DriverError::Leaf { .. } | DriverError::Einit(_) => error.to_string(),
     }
 }
 

@@ -1,8 +1,11 @@
 //! What several tests need: reproducible random bytes and enclaves.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use sgx::hash::Portable;
 use sgx::sgxs::{Ecreate, Page, Writer};
-use sgx::{PAGE_SIZE, Secinfo, SecinfoFlags};
+use sgx::sign::SigningKey;
+use sgx::sigstruct::Body;
+use sgx::{AttributeFlags, Attributes, Miscselect, PAGE_SIZE, Secinfo, SecinfoFlags, Secs, Xfrm};
 
 /// xorshift64*: the same bytes in every run.
 pub(crate) struct Random(pub(crate) u64);
@@ -101,4 +104,45 @@ pub(crate) fn toy_pages() -> Vec<Page> {
         page(0x2000, rw, [0; PAGE_SIZE]),
         page(0x3000, rw, [0; PAGE_SIZE]),
     ]
+}
+
+/// The key in `data/signer.pem`.
+pub(crate) fn signer() -> SigningKey {
+    SigningKey::from_pem(include_str!("../data/signer.pem")).unwrap()
+}
+
+/// What is signed of the toy enclave: DEBUG, KSS and all of XFRM and MISCSELECT are fixed.
+pub(crate) fn toy_body() -> Body {
+    let toy = write(Ecreate { ssaframesize_pages: 1, size: 0x10000 }, &toy_pages());
+    Body {
+        enclavehash: sgx::sgxs::mrenclave::<Portable, _>(&toy[..]).unwrap(),
+        attributes: Attributes {
+            flags: AttributeFlags::MODE64BIT | AttributeFlags::KSS,
+            xfrm: Xfrm::from_bits_retain(0x7),
+        },
+        attributemask: Attributes {
+            flags: AttributeFlags::from_bits_retain(!0),
+            xfrm: Xfrm::from_bits_retain(!0),
+        },
+        miscselect: Miscselect::EXINFO,
+        miscmask: Miscselect::from_bits_retain(!0),
+        isvprodid: 0x1234,
+        isvsvn: 7,
+        isvextprodid: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10_u128.to_le_bytes(),
+        isvfamilyid: [0; 16],
+        date: 0x2026_1120,
+        swdefined: 0x5a,
+    }
+}
+
+/// A SECS that [`toy_body`] allows.
+pub(crate) fn toy_secs() -> Secs {
+    let body = toy_body();
+    Secs {
+        size: 0x10000,
+        ssaframesize: 1,
+        miscselect: body.miscselect,
+        attributes: body.attributes,
+        ..Secs::default()
+    }
 }

@@ -157,7 +157,7 @@ fn memory(shared: &Shared, result: Result<(), DriverError>) -> Served<'static> {
         match error {
             DriverError::Os { errno, .. } => Errno::from_raw_os_error(errno),
             DriverError::Refused { .. } | DriverError::Mismatch { .. } => Errno::INVAL,
-            DriverError::Leaf { .. } => Errno::FAULT,
+            DriverError::Leaf { .. } | DriverError::Einit(_) => Errno::FAULT,
         }
     })
 }
