@@ -17,6 +17,8 @@ pub mod process;
 pub mod signal;
 pub mod sync;
 pub mod syscall;
+#[cfg(test)]
+mod testing;
 pub mod thread;
 pub mod usermem;
 pub mod wait;

@@ -33,6 +33,32 @@ enum Waiter {
     Other(Arc<dyn Wake>),
 }
 
+/// A thread to wake.
+#[derive(Clone, Copy)]
+pub struct ThreadRef {
+    platform: &'static dyn Platform,
+    /// Which.
+    pub thread: ThreadId,
+}
+
+impl ThreadRef {
+    /// The calling thread.
+    #[must_use]
+    pub fn current(platform: &'static dyn Platform) -> Self {
+        Self { platform, thread: platform.current() }
+    }
+
+    /// Ends its park, or its next one.
+    pub fn wake(&self) {
+        self.platform.unpark(self.thread);
+    }
+
+    /// Makes it leave user mode.
+    pub fn kick(&self) {
+        self.platform.kick(self.thread);
+    }
+}
+
 impl Waiter {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
