@@ -1,26 +1,11 @@
 //! Entry, exit, exceptions and kicks, in fast and in pure mode.
 
+#[macro_use]
 mod toy;
 
 use sgx::driver::{Enclave, EntryLeaf, Exit, PassedRegisters};
 use sgx_emulator::Mode;
 use toy::{Toy, action, at, command, gs, tcs};
-
-fn sigstruct() -> [u8; 1808] {
-    [0; 1808]
-}
-
-/// Runs a test in both modes.
-macro_rules! in_both_modes {
-    ($($name:ident),+ $(,)?) => {
-        mod fast {
-            $(#[test] fn $name() { super::$name(sgx_emulator::Mode::Fast); })+
-        }
-        mod pure {
-            $(#[test] fn $name() { super::$name(sgx_emulator::Mode::Pure); })+
-        }
-    };
-}
 
 in_both_modes!(
     enters_and_exits,

@@ -10,6 +10,18 @@ use sgx::{AttributeFlags, Attributes, Miscselect, Secinfo, SecinfoFlags, Secs, T
 use sgx_emulator::{EmulatedEnclave, Emulator, Mode};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Runs a test in both modes.
+macro_rules! in_both_modes {
+    ($($name:ident),+ $(,)?) => {
+        mod fast {
+            $(#[test] fn $name() { super::$name(sgx_emulator::Mode::Fast); })+
+        }
+        mod pure {
+            $(#[test] fn $name() { super::$name(sgx_emulator::Mode::Pure); })+
+        }
+    };
+}
+
 /// ELRANGE of the toy.
 pub const SIZE: u64 = 64 << 20;
 /// Where its code is.
@@ -179,10 +191,14 @@ global_asm!(
     "40: mov rcx, r12",
     "mov eax, 5",
     "enclu",
+    "pushfq",
+    "pop r14",
     "add r12, 4096",
     "dec r13",
     "jg 40b",
-    "jmp 93f",
+    "mov rsi, rax",
+    "mov rdx, r14",
+    "jmp 90b",
     // EMODPE
     "27: call 80f",
     "mov rcx, rdx",
@@ -531,7 +547,7 @@ impl Toy {
         for (offset, secinfo, contents, measured) in pages(slots) {
             enclave.add_page(offset, &secinfo.to_bytes(), &contents, measured).expect("EADD");
         }
-        enclave.init(&crate::sigstruct()).expect("EINIT");
+        enclave.init(&[0; 1808]).expect("EINIT");
         Self { enclave, mode, _one: one }
     }
 
