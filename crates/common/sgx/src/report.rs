@@ -3,6 +3,12 @@
 use crate::attributes::{Attributes, Miscselect};
 use crate::layout::layout;
 
+/// CPUSVN of the emulator, which no CPU has: each byte of a CPU's is a small component version.
+///
+/// An enclave that finds it in its own REPORT runs emulated. That is a hint and no proof: a host can
+/// emulate an emulator that lies. A verifier is told apart by the root of the evidence, not by this.
+pub const EMULATED_CPUSVN: [u8; 16] = *b"EMULATED\0\0\0\0\0\0\0\0";
+
 layout! {
     /// TARGETINFO: who shall be able to verify a REPORT. 512-byte aligned as an operand.
     pub struct Targetinfo: 512 {

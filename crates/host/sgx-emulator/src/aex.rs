@@ -5,13 +5,13 @@
 //! host had executed EENTER with the passed registers zero. The SSA frame is written by the same code in
 //! both cases.
 
-use crate::Mode;
 use crate::block::{Block, EXIT_ASYNCHRONOUS, EXIT_EEXIT, Event, HOST};
 use crate::enclave::Shared;
 use crate::gates;
 use crate::signal::Frame;
 use crate::space::{Access, PAGE};
 use crate::tcs::Tcs;
+use crate::{Mode, RESUME_REASON};
 use core::ptr;
 use core::sync::atomic::Ordering;
 use libc::{
@@ -239,7 +239,7 @@ pub(crate) unsafe fn synchronous_exit(block: *mut Block, signal: &mut Frame<'_>)
         (*block).passed.rdx = signal.register(REG_RDX);
         (*block).passed.r8 = signal.register(REG_R8);
         (*block).passed.r9 = signal.register(REG_R9);
-        if (*block).depth == 0 || (*block).passed.rdi != shared.resume_reason {
+        if (*block).depth == 0 || (*block).passed.rdi != RESUME_REASON {
             return leave(block, signal, EXIT_EEXIT, Event::Interrupt);
         }
         (*block).depth -= 1;

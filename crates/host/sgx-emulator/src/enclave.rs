@@ -5,19 +5,23 @@ use crate::block::{Block, EXIT_EEXIT, Event};
 use crate::epcm::Entry;
 use crate::gates;
 use crate::patch::{self, GatePage};
+use crate::secret::{Secret, SecretOrigin};
 use crate::shadow::Shadow;
 use crate::space::{FIRST_PAGE, PAGE, Space};
 use crate::tcs::{BadTcs, Tcs};
 use crate::xstate::Xstate;
-use crate::{Mode, secs, thread};
+use crate::{Mode, secret, secs, thread};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use sgx::driver::{
     DriverError, Enclave, EntryLeaf, Exit, ModifiedType, PassedRegisters, Protection,
 };
+use sgx::einit::{self, Identity, LaunchControl};
+use sgx::hash::Fast;
+use sgx::measure::Measurement;
 use sgx::{LayoutError, Miscselect, PageType, Secinfo, SecinfoFlags, Secs};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 const GENERAL_PROTECTION: u16 = 13;
 const PAGE_FAULT: u16 = 14;
@@ -31,13 +35,16 @@ pub(crate) struct Shared {
     /// Different for each enclave of this process.
     pub(crate) id: u64,
     pub(crate) mode: Mode,
-    /// EEXIT with this in RDI from an entry that fast mode made means: ERESUME.
-    pub(crate) resume_reason: u64,
     pub(crate) ssaframesize: u32,
     pub(crate) miscselect: Miscselect,
     pub(crate) xfrm: u64,
     pub(crate) xstate: &'static Xstate,
     pub(crate) space: Space,
+    pub(crate) secret: Secret,
+    /// CR_REPORT_KEYID.
+    pub(crate) report_keyid: [u8; 32],
+    /// Set by EINIT.
+    identity: OnceLock<Identity>,
     threads: Mutex<Threads>,
     shadow: Shadow,
 }
@@ -77,6 +84,10 @@ impl Threads {
 }
 
 impl Shared {
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.get()
+    }
+
     /// EACCEPT of a page that EMODT made PT_TCS.
     pub(crate) fn accept_tcs(&self, address: u64) -> Result<(), BadTcs> {
         let mut threads = lock(&self.threads);
@@ -102,6 +113,8 @@ pub struct EmulatedEnclave {
 
 /// What EADD and EEXTEND collect for EINIT.
 struct Building {
+    secs: Secs,
+    measurement: Measurement<Fast>,
     code_pages: Vec<u64>,
 }
 
@@ -109,7 +122,7 @@ impl EmulatedEnclave {
     pub(crate) fn create(
         bytes: &[u8; 4096],
         mode: Mode,
-        resume_reason: u64,
+        secret: Secret,
     ) -> Result<Self, DriverError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         require_fsgsbase()?;
@@ -119,7 +132,8 @@ impl EmulatedEnclave {
             expected: 1,
             got: 0,
         })?;
-        let Secs { size, ssaframesize, miscselect, attributes, .. } = secs::check(bytes, xstate)?;
+        let secs = secs::check(bytes, xstate)?;
+        let Secs { size, ssaframesize, miscselect, attributes, .. } = secs;
         let space = Space::reserve(size)?;
         let gate_page = GatePage::map(size)?;
         let shadow = Shadow::map(size)?;
@@ -129,16 +143,32 @@ impl EmulatedEnclave {
         let shared = Box::new(Shared {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             mode,
-            resume_reason,
             ssaframesize,
             miscselect,
             xfrm: attributes.xfrm.bits(),
             xstate,
             space,
+            secret,
+            report_keyid: secret::random()?,
+            identity: OnceLock::new(),
             threads: Mutex::default(),
             shadow,
         });
-        Ok(Self { shared, gate_page, building: Mutex::new(Building { code_pages: Vec::new() }) })
+        let measurement = Measurement::ecreate(ssaframesize, size);
+        let building = Mutex::new(Building { secs, measurement, code_pages: Vec::new() });
+        Ok(Self { shared, gate_page, building })
+    }
+
+    /// What EINIT made of the enclave; `None` before.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.shared.identity()
+    }
+
+    /// Where its keys come from, for people to see.
+    #[must_use]
+    pub fn secret_origin(&self) -> &SecretOrigin {
+        &self.shared.secret.origin
     }
 
     /// Page numbers of a byte range, checked.
@@ -193,16 +223,13 @@ impl Enclave for EmulatedEnclave {
         let refused =
             |field, expected, got| DriverError::Refused { operation: "EADD", field, expected, got };
         let page = self.pages("EADD", &(offset..offset.saturating_add(PAGE)))?.start;
-        let flags = Secinfo::parse(secinfo)
-            .map_err(|error| match error {
-                LayoutError::Reserved { got, .. } => {
-                    refused("SECINFO reserved byte", 0, got.into())
-                }
-                LayoutError::Length { expected, got, .. } => {
-                    refused("SECINFO length", expected as u64, got as u64)
-                }
-            })?
-            .flags;
+        let secinfo = Secinfo::parse(secinfo).map_err(|error| match error {
+            LayoutError::Reserved { got, .. } => refused("SECINFO reserved byte", 0, got.into()),
+            LayoutError::Length { expected, got, .. } => {
+                refused("SECINFO length", expected as u64, got as u64)
+            }
+        })?;
+        let flags = secinfo.flags;
         let permissions = flags & SecinfoFlags::RWX;
         let mut building = lock(&self.building);
         let mut space = self.shared.space.lock();
@@ -245,12 +272,11 @@ impl Enclave for EmulatedEnclave {
                 return Err(refused("SECINFO.FLAGS.PT", reg, flags.bits()));
             }
         }
-        let _ = measured;
+        building.measurement.add_page(offset, &secinfo, source, measured);
         Ok(())
     }
 
     fn init(&self, sigstruct: &[u8; 1808]) -> Result<(), DriverError> {
-        let _ = sigstruct;
         let mut building = lock(&self.building);
         let mut space = self.shared.space.lock();
         if space.is_initialised() {
@@ -261,7 +287,12 @@ impl Enclave for EmulatedEnclave {
                 got: 1,
             });
         }
+        let mrenclave = building.measurement.clone().finish();
+        let identity =
+            einit::check::<Fast>(&building.secs, mrenclave, sigstruct, LaunchControl::Flexible)?;
         space.finish_building()?;
+        // Nobody else sets it: the space was not initialised, and its lock is held.
+        let _ = self.shared.identity.set(identity);
         if self.shared.mode == Mode::Fast {
             building.code_pages.sort_unstable();
             patch::patch(&space, &building.code_pages, &self.gate_page)?;

@@ -294,7 +294,7 @@ global_asm!(
     "ret",
     // EEXIT of an exception entry that fast mode made: reason 3 resumes at once.
     "4:",
-    "cmp rdi, 3",
+    "cmp rdi, {resume_reason}",
     "jne 3b",
     "mov rbx, rcx",
     "mov rsp, [rcx + {host_rsp}]",
@@ -460,6 +460,7 @@ global_asm!(
     in_enclave = const ENCLAVE,
     in_host = const HOST,
     exit_eexit = const EXIT_EEXIT,
+    resume_reason = const crate::RESUME_REASON,
     state = const offset_of!(Block, state),
     pending = const offset_of!(Block, pending),
     depth = const offset_of!(Block, depth),

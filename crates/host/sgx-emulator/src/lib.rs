@@ -19,6 +19,7 @@ mod gates;
 mod leaf;
 mod patch;
 mod rights;
+mod secret;
 mod secs;
 mod shadow;
 mod signal;
@@ -28,7 +29,10 @@ mod thread;
 mod xstate;
 
 pub use enclave::EmulatedEnclave;
+pub use secret::{DEFAULT_SECRET_FILE, SecretOrigin};
+use secret::{Secret, Source};
 use sgx::driver::{Driver, DriverError};
+use std::path::PathBuf;
 
 /// How faithfully the paths in and out of the enclave are taken. What the enclave sees in its registers and
 /// SSA frames is the same in both.
@@ -53,13 +57,27 @@ pub const RESUME_REASON: u64 = 3;
 #[derive(Clone, Debug)]
 pub struct Emulator {
     mode: Mode,
+    source: Source,
 }
 
 impl Emulator {
-    /// An emulator whose keys come from this host's secret.
+    /// An emulator whose keys come from this host's secret, [`DEFAULT_SECRET_FILE`].
     #[must_use]
-    pub const fn new(mode: Mode) -> Self {
-        Self { mode }
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, source: Source::File(DEFAULT_SECRET_FILE.into()) }
+    }
+
+    /// Takes the secret from this file, which is made (with mode 0600) if it does not exist. Where it cannot
+    /// be made, keys end with the enclave; [`EmulatedEnclave::secret_origin`] tells.
+    #[must_use]
+    pub fn with_secret_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { source: Source::File(path.into()), ..self }
+    }
+
+    /// Makes a new secret for each enclave, in memory.
+    #[must_use]
+    pub fn with_fresh_secret(self) -> Self {
+        Self { source: Source::Memory, ..self }
     }
 }
 
@@ -68,6 +86,6 @@ impl Driver for Emulator {
     const EMULATED: bool = true;
 
     fn create(&self, secs: &[u8; 4096]) -> Result<EmulatedEnclave, DriverError> {
-        EmulatedEnclave::create(secs, self.mode, RESUME_REASON)
+        EmulatedEnclave::create(secs, self.mode, Secret::load(&self.source)?)
     }
 }

@@ -96,8 +96,7 @@ fn accept_without_a_fault(mode: Mode) {
 
 fn pending_page_is_not_accessible(mode: Mode) {
     let toy = Toy::new(mode, 2);
-    for (command, at, access) in
-        [(command::READ, at::read(), 0), (command::WRITE, at::write(), W)]
+    for (command, at, access) in [(command::READ, at::read(), 0), (command::WRITE, at::write(), W)]
     {
         // The second round finds the page pending already.
         for _ in 0..2 {
@@ -170,7 +169,10 @@ fn page_table_rights_intersect(mode: Mode) {
     assert_eq!(toy.done(0, command::READ, [HEAP, 0, 0, 0]).rsi, 3);
     // A measured page cannot get more than its SECINFO.
     let refused = toy.enclave.protect(toy::CODE..toy::CODE + 4096, Protection::ALL);
-    assert!(matches!(refused, Err(DriverError::Refused { expected: 5, got: 7, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(DriverError::Refused { expected: 5, got: 7, .. })),
+        "{refused:?}"
+    );
 }
 
 fn accept_copy(mode: Mode) {

@@ -6,9 +6,14 @@
 
 use core::arch::global_asm;
 use sgx::driver::{Driver, Enclave, EntryLeaf, Exit, PassedRegisters};
+use sgx::hash::Portable;
+use sgx::measure::Measurement;
+use sgx::sign::SigningKey;
+use sgx::sigstruct::{Body, Sigstruct};
 use sgx::{AttributeFlags, Attributes, Miscselect, Secinfo, SecinfoFlags, Secs, Tcs, Xfrm};
 use sgx_emulator::{EmulatedEnclave, Emulator, Mode};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Runs a test in both modes.
 macro_rules! in_both_modes {
@@ -526,6 +531,42 @@ pub fn pages(slots: u64) -> Vec<(u64, Secinfo, [u8; 4096], bool)> {
     pages
 }
 
+/// MRENCLAVE of the toy.
+pub fn mrenclave(slots: u64) -> [u8; 32] {
+    let mut measurement = Measurement::<Portable>::ecreate(1, SIZE);
+    for (offset, secinfo, contents, measured) in pages(slots) {
+        measurement.add_page(offset, &secinfo, &contents, measured);
+    }
+    measurement.finish()
+}
+
+/// What a signer of the toy signs.
+pub fn body(slots: u64) -> Body {
+    Body {
+        miscselect: Miscselect::EXINFO,
+        miscmask: Miscselect::all(),
+        attributes: secs().attributes,
+        attributemask: Attributes {
+            flags: AttributeFlags::all(),
+            xfrm: Xfrm::from_bits_retain(u64::MAX),
+        },
+        enclavehash: mrenclave(slots),
+        isvprodid: 7,
+        isvsvn: 3,
+        ..Body::default()
+    }
+}
+
+/// Signs with the `sgx` crate's public test key.
+pub fn sign(body: &Body) -> [u8; 1808] {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        SigningKey::from_pem(include_str!("../../../../common/sgx/tests/data/signer.pem"))
+            .expect("a sound key")
+    });
+    key.sign::<Portable>(&Sigstruct::unsigned(body)).expect("signed").to_bytes()
+}
+
 /// One enclave at a time per process.
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -543,11 +584,21 @@ pub fn exclusive() -> MutexGuard<'static, ()> {
 impl Toy {
     pub fn new(mode: Mode, slots: u64) -> Self {
         let one = exclusive();
-        let enclave = Emulator::new(mode).create(&secs().to_bytes()).expect("ECREATE");
+        Self::build(one, &Emulator::new(mode).with_fresh_secret(), mode, slots)
+    }
+
+    /// A toy whose keys come from a file.
+    pub fn with_secret(mode: Mode, slots: u64, file: &Path) -> Self {
+        let one = exclusive();
+        Self::build(one, &Emulator::new(mode).with_secret_file(file), mode, slots)
+    }
+
+    fn build(one: MutexGuard<'static, ()>, emulator: &Emulator, mode: Mode, slots: u64) -> Self {
+        let enclave = emulator.create(&secs().to_bytes()).expect("ECREATE");
         for (offset, secinfo, contents, measured) in pages(slots) {
             enclave.add_page(offset, &secinfo.to_bytes(), &contents, measured).expect("EADD");
         }
-        enclave.init(&[0; 1808]).expect("EINIT");
+        enclave.init(&sign(&body(slots))).expect("EINIT");
         Self { enclave, mode, _one: one }
     }
 
