@@ -1,10 +1,11 @@
 //! The one library OS: what all processes share.
 
 use crate::fs;
+use crate::futex::{self, Futexes};
 use crate::platform::Platform;
 use crate::process::{Pid, Process};
 use crate::sync::Mutex;
-use crate::syscall::Table;
+use crate::syscall::{Table, clock, misc};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Kernel {
     pub syscalls: Table,
     /// All processes, zombies included.
     pub processes: Mutex<BTreeMap<Pid, Arc<Process>>>,
+    /// Who waits in futex(2).
+    pub futexes: Futexes,
 }
 
 impl Kernel {
@@ -25,8 +28,9 @@ impl Kernel {
         crate::sync::set_platform(platform);
         Self {
             platform,
-            syscalls: Table::new(&[fs::syscalls::TABLE]),
+            syscalls: Table::new(&[fs::syscalls::TABLE, clock::TABLE, futex::TABLE, misc::TABLE]),
             processes: Mutex::new(BTreeMap::new()),
+            futexes: Futexes::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod cpuid;
 pub mod elf;
 pub mod errno;
 pub mod fs;
+pub mod futex;
 pub mod host;
 pub mod kernel;
 pub mod mm;

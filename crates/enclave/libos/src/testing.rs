@@ -193,6 +193,9 @@ impl Platform for Machine {
     fn realtime_ns(&self) -> u64 {
         1_700_000_000_000_000_000 + self.monotonic_ns()
     }
+    fn xfrm(&self) -> u64 {
+        0x7
+    }
     fn is_emulated(&self) -> bool {
         true
     }

@@ -11,6 +11,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub mod clock;
+pub mod misc;
 pub mod names;
 
 /// Numbers at or above this are unknown to everyone.
