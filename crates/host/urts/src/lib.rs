@@ -18,6 +18,7 @@
 #![warn(missing_docs)]
 
 mod block;
+mod builtin;
 mod end;
 mod handle;
 mod interrupt;
@@ -31,6 +32,7 @@ pub mod seccomp;
 mod service;
 mod signals;
 
+pub use builtin::BuiltIn;
 pub use end::{ExitStatus, SessionEnd, StopReason};
 pub use handle::{Enclave, HandleError, LoadError, Options};
 pub use load::SgxsError;

@@ -1,0 +1,114 @@
+//! The built-in runtime through the interface that `init-runelet` drives.
+
+mod fake;
+
+use fake::{Fake, Thread, pack};
+use hostcall::{Event, Request};
+use pal::{Attributes, EnclaveRuntime, PalError, Process, ProcessId, Target, User, WaitStatus};
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use urts::{BuiltIn, Options};
+
+fn runtime(script: impl Fn(&mut Thread) + Send + Sync + 'static) -> Arc<BuiltIn<Fake>> {
+    let root = std::fs::File::open("/tmp").unwrap().into();
+    Arc::new(BuiltIn::new(Fake::new(script), pack(), root, Options::default()))
+}
+
+fn prepare(runtime: &BuiltIn<Fake>, request: Option<&'static CStr>) -> Result<ProcessId, PalError> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null").unwrap();
+    runtime.create_process(&Process {
+        path: c"/bin/true",
+        argv: &[],
+        env: &[],
+        stdio: [null.as_fd(); 3],
+        cwd: c"/",
+        user: User::default(),
+        has_terminal: false,
+        request,
+    })
+}
+
+fn next_event(thread: &mut Thread) -> Event {
+    Event::decode(&thread.data(Request::NextEvent {}).unwrap()).unwrap()
+}
+
+#[test]
+fn processes_run_are_signalled_and_end() {
+    let runtime = runtime(|thread| {
+        let request = thread.data(Request::SessionRequest { session: 0, offset: 0 }).unwrap();
+        assert_eq!(request, b"{\"first\":1}");
+        let Event::Exec { session, .. } = next_event(thread) else { panic!("expected an exec") };
+        let winch = Event::Signal { session, signal: 28 };
+        assert_eq!(next_event(thread), Event::WindowSize { session });
+        assert_eq!(next_event(thread), winch);
+        thread.ask(Request::SessionEnded { session, status: 9 }).unwrap();
+        let Event::Exec { session, .. } = next_event(thread) else { panic!("expected an exec") };
+        thread.ask(Request::SessionRefused { session, reason: b"argv: not listed" }).unwrap();
+        assert_eq!(next_event(thread), Event::Signal { session: 0, signal: 15 });
+        thread.exit(3);
+    });
+    assert!(runtime.is_emulated());
+    let early = prepare(&runtime, Some(c"{}")).unwrap_err();
+    assert_eq!(early.to_string(), "pal create_process(): expected init() before it");
+    runtime.init(&Attributes::default()).unwrap();
+    let again = runtime.init(&Attributes::default()).unwrap_err();
+    assert_eq!(again.to_string(), "pal init(): expected to be called once");
+    assert_eq!(prepare(&runtime, None), Err(PalError::Argument { field: "request" }));
+
+    let first = prepare(&runtime, Some(c"{\"first\":1}")).unwrap();
+    assert_eq!(first, ProcessId(1));
+    let unknown = PalError::NoProcess { got: 1 };
+    assert_eq!(runtime.kill(Target::All, 15), Err(unknown), "not running yet");
+    let waiter = {
+        let runtime = Arc::clone(&runtime);
+        std::thread::spawn(move || runtime.exec(first))
+    };
+    let second = prepare(&runtime, Some(c"{\"exec\":2}")).unwrap();
+    let executed = {
+        let runtime = Arc::clone(&runtime);
+        std::thread::spawn(move || runtime.exec(second))
+    };
+    while runtime.kill(Target::Process(second), 28).is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(executed.join().unwrap(), Ok(WaitStatus(9)));
+    assert_eq!(runtime.exec(second), Err(PalError::NoProcess { got: 2 }));
+    let third = prepare(&runtime, Some(c"{\"exec\":3}")).unwrap();
+    assert_eq!(runtime.exec(third), Err(PalError::Enclave("argv: not listed".to_owned())));
+    assert_eq!(runtime.kill(Target::All, 500), Err(PalError::Argument { field: "sig" }));
+    assert_eq!(runtime.kill(Target::All, 0), Err(PalError::Argument { field: "sig" }));
+    runtime.kill(Target::All, 15).unwrap();
+    assert_eq!(waiter.join().unwrap(), Ok(WaitStatus::exited(3)));
+    let missing = runtime.get_local_report(&[0; 512]).unwrap_err();
+    assert!(missing.to_string().contains("pal_get_local_report"));
+    runtime.destroy().unwrap();
+    assert!(runtime.destroy().is_err());
+}
+
+#[test]
+fn destroy_ends_what_runs_and_a_refusal_says_why() {
+    let stopped = runtime(|thread| {
+        let _ = thread.data(Request::NextEvent {});
+    });
+    stopped.init(&Attributes::default()).unwrap();
+    let first = prepare(&stopped, Some(c"{}")).unwrap();
+    let waiter = {
+        let runtime = Arc::clone(&stopped);
+        std::thread::spawn(move || runtime.exec(first))
+    };
+    while stopped.kill(Target::All, 15).is_err() {
+        std::thread::yield_now();
+    }
+    stopped.destroy().unwrap();
+    let ended = waiter.join().unwrap().unwrap_err();
+    assert!(ended.to_string().starts_with("stopped: "), "{ended}");
+
+    let refusing = runtime(|thread| {
+        let _ = thread.ask(Request::Refuse { reason: b"env LD_PRELOAD: expected none" });
+    });
+    refusing.init(&Attributes::default()).unwrap();
+    let first = prepare(&refusing, Some(c"{}")).unwrap();
+    let line = "refused by the enclave: env LD_PRELOAD: expected none";
+    assert_eq!(refusing.exec(first), Err(PalError::Enclave(line.to_owned())));
+}
