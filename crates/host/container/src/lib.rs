@@ -1,1 +1,46 @@
-//! container
+//! OCI container core: what `rune` does to run a container.
+//!
+//! It guarantees:
+//!
+//! - a container is described by its directory alone ([`state`]), and killing the runtime at any moment
+//!   leaves nothing that [`life::delete`] with force does not remove;
+//! - no path below the container's root is resolved twice ([`rootfs::resolve`]);
+//! - every refusal names the operation, the field and, where that is known, the missing capability
+//!   ([`error`]).
+//!
+//! It does not: copy its own binary (a caller that wants protection from CVE-2019-5736 runs from a
+//! read-only mount), talk to systemd, or decide what an enclave needs.
+//!
+//! Linux 5.12 or newer (`mount_setattr`); x86-64.
+
+#![deny(unsafe_code)] // allowed in `sys` alone
+
+pub mod caps;
+pub mod cgroup;
+pub mod console;
+mod create;
+pub mod error;
+mod exec;
+mod foreground;
+mod gate;
+mod hooks;
+mod init;
+pub mod life;
+mod plan;
+pub mod process;
+pub mod rootfs;
+pub mod seccomp;
+pub mod spec;
+pub mod state;
+mod sync;
+pub mod sys;
+pub mod time;
+mod tuning;
+
+pub use create::{Created, Options, create};
+pub use error::{Error, Result};
+pub use exec::{ExecOptions, Executed, exec};
+pub use foreground::{Foreground, exit_code};
+pub use gate::connect_to;
+pub use init::{Entry, InProcess, Inside, Running};
+pub use spec::Spec;

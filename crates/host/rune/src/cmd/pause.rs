@@ -1,0 +1,22 @@
+//! `pause`.
+
+use super::Command;
+use crate::args::{Args, End};
+use crate::failure::Outcome;
+use crate::global::Globals;
+use container::{life, state::Directory};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "pause",
+    usage: "ID",
+    about: "stop all processes of a container",
+    options: &[],
+    end: End::Never,
+    run,
+};
+
+fn run(globals: &Globals, args: &Args) -> Outcome {
+    let directory = Directory::open(&globals.root, args.only_word()?)?;
+    life::pause(&directory)?;
+    Ok(0)
+}

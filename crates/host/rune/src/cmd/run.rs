@@ -1,0 +1,80 @@
+//! `run`: create, start, and in the foreground wait and delete.
+
+use super::{Command, create};
+use crate::args::{Args, End, Opt, switch, value};
+use crate::failure::{Failure, Outcome};
+use crate::global::Globals;
+use crate::log::Level;
+use container::{Foreground, exit_code, life};
+
+const OPTIONS: [Opt; 9] = [
+    value("bundle", Some('b'), "directory of config.json (the current one)"),
+    value("console-socket", None, "socket that gets the terminal's master end"),
+    value("pid-file", None, "file for the process id"),
+    switch("no-pivot", None, "do not pivot_root: for a root on a ramdisk"),
+    switch("no-new-keyring", None, "keep the session keyring"),
+    value("preserve-fds", None, "descriptors to pass besides standard ones and $LISTEN_FDS"),
+    switch("detach", Some('d'), "do not wait for the container"),
+    switch("no-subreaper", None, "do not take in orphans of the container"),
+    switch("keep", None, "do not delete the container after its end"),
+];
+
+pub(crate) const COMMAND: Command = Command {
+    name: "run",
+    usage: "[options] ID",
+    about: "create and start a container",
+    options: &OPTIONS,
+    end: End::Never,
+    run,
+};
+
+fn run(globals: &Globals, args: &Args) -> Outcome {
+    if args.is("detach") {
+        return detached(globals, args);
+    }
+    let id = args.only_word()?.to_owned();
+    // Signals are held back from before the container is made: none falls between.
+    let mut foreground = Foreground::new(!args.is("no-subreaper"))?;
+    let (ours, theirs) = Foreground::console_pair()?;
+    let mut options = create::options(globals, args, true, None)?;
+    let has_terminal = options.spec.process.as_ref().is_some_and(|p| p.terminal);
+    let is_proxied = has_terminal && options.console_socket.is_none();
+    if is_proxied {
+        options.console = Some(theirs);
+    } else {
+        drop(theirs);
+    }
+    let created = container::create(options)?;
+    for warning in &created.warnings {
+        globals.log.line(Level::Warning, warning);
+    }
+    let outcome = (|| {
+        if is_proxied {
+            foreground.attach(&ours)?;
+        }
+        created.start()?;
+        foreground.wait(created.pid, &created.pidfd)
+    })();
+    drop(foreground);
+    let is_kept = args.is("keep") && outcome.is_ok();
+    drop(created);
+    if !is_kept {
+        life::delete(&globals.root, &id, true)?;
+    }
+    Ok(exit_code(outcome?))
+}
+
+fn detached(globals: &Globals, args: &Args) -> Outcome {
+    let options = create::options(globals, args, true, None)?;
+    let id = options.id.clone();
+    let created = container::create(options)?;
+    for warning in &created.warnings {
+        globals.log.line(Level::Warning, warning);
+    }
+    if let Err(error) = created.start() {
+        drop(created);
+        let _ = life::delete(&globals.root, &id, true);
+        return Err(Failure::from(error));
+    }
+    Ok(0)
+}
