@@ -5,6 +5,8 @@
 
 use std::string::{String, ToString};
 
+use crypto_primes::hazmat::{SetBits, SmallFactorsSieveFactory};
+use crypto_primes::{Flavor, is_prime, sieve_and_find};
 use getrandom::SysRng;
 use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
 use rsa::pkcs8::{
@@ -63,7 +65,7 @@ impl From<SigstructError> for SignError {
 pub struct SigningKey(RsaPrivateKey);
 
 impl SigningKey {
-    /// A fresh key from the system's random source. Takes seconds.
+    /// A fresh key from the system's random source. Takes about a second.
     ///
     /// # Errors
     /// The key generation failed.
@@ -72,9 +74,9 @@ impl SigningKey {
     /// If the system has no random source.
     pub fn generate() -> Result<Self, SignError> {
         let exponent = BoxedUint::from(u64::from(EXPONENT));
-        RsaPrivateKey::new_with_exp(&mut UnwrapErr(SysRng), 8 * RSA_SIZE, exponent)
-            .map(Self)
-            .map_err(SignError::Rsa)
+        let key = RsaPrivateKey::from_p_q(prime(), prime(), exponent).map_err(SignError::Rsa)?;
+        public_key(&key)?;
+        Ok(Self(key))
     }
 
     /// From a PEM file's text: PKCS#8 (`PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`), not encrypted.
@@ -177,6 +179,26 @@ impl PublicKey {
     }
 }
 
+/// A random prime of 1536 bits that can be a factor for exponent 3: one above a multiple of 3 cannot. The
+/// crate rsa tests candidates for that only after their primality, which takes four times as long.
+///
+/// Both of the highest bits are set, so that two such primes make a modulus of 3072 bits.
+fn prime() -> BoxedUint {
+    let bits = 4 * RSA_SIZE as u32;
+    let sieve = SmallFactorsSieveFactory::new(Flavor::Any, bits, SetBits::TwoMsb)
+        .expect("the size is in range");
+    sieve_and_find(&mut UnwrapErr(SysRng), sieve, |_, candidate: &BoxedUint| {
+        is_two_above_a_multiple_of_three(candidate) && is_prime(Flavor::Any, candidate)
+    })
+    .expect("the size is in range")
+    .expect("the sieve does not end")
+}
+
+/// By the sum of its 64-bit digits: 2^64 is one above a multiple of 3.
+fn is_two_above_a_multiple_of_three(number: &BoxedUint) -> bool {
+    number.as_words().iter().map(|word| word % 3).sum::<u64>() % 3 == 2
+}
+
 /// The public half, if it is RSA-3072 with exponent 3.
 fn public_key(key: &impl PublicKeyParts) -> Result<PublicKey, SigstructError> {
     // An exponent beyond 64 bits is not 3 either.
@@ -192,4 +214,27 @@ fn label(pem: &str) -> &str {
     pem.split_once("-----BEGIN ")
         .and_then(|(_, rest)| rest.split_once("-----"))
         .map_or("", |(label, _)| label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn residues_of_three_are_those_of_the_number() {
+        for low in 0..9u64 {
+            for high in 0..9u64 {
+                let value = u128::from(high) << 64 | u128::from(low);
+                let number = BoxedUint::from(value);
+                assert_eq!(is_two_above_a_multiple_of_three(&number), value % 3 == 2, "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_label_is_that_of_the_first_block() {
+        assert_eq!(label("x\n-----BEGIN A B-----\n-----BEGIN C-----"), "A B");
+        assert_eq!(label("-----BEGIN A"), "");
+        assert_eq!(label(""), "");
+    }
 }
