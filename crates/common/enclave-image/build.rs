@@ -38,12 +38,24 @@ fn main() {
         println!("cargo::rustc-env=ENCLAVE_ELF={}", prebuilt.display());
         return;
     }
-    let product = build(&root, &out.join("enclave"), &[]);
-    println!("cargo::rustc-env=ENCLAVE_ELF={}", product.display());
+    // One target directory, so that the variants share what they have in common; the product is moved out of
+    // the way of the next.
+    let target_directory = out.join("enclave");
     if std::env::var_os("CARGO_FEATURE_SMOKE").is_some() {
-        let product = build(&root, &out.join("enclave-smoke"), &["--features", "smoke"]);
-        println!("cargo::rustc-env=ENCLAVE_SMOKE_ELF={}", product.display());
+        let product = build(&root, &target_directory, &["--features", "smoke"]);
+        let smoke = keep(&product, &out.join("enclave-smoke.elf"));
+        println!("cargo::rustc-env=ENCLAVE_SMOKE_ELF={}", smoke.display());
     }
+    let product = build(&root, &target_directory, &[]);
+    let product = keep(&product, &out.join("enclave.elf"));
+    println!("cargo::rustc-env=ENCLAVE_ELF={}", product.display());
+}
+
+fn keep(product: &Path, to: &Path) -> PathBuf {
+    std::fs::copy(product, to).unwrap_or_else(|error| {
+        panic!("cannot copy {} to {}: {error}", product.display(), to.display())
+    });
+    to.to_path_buf()
 }
 
 /// Runs cargo on the image and gives the path of the ELF file.

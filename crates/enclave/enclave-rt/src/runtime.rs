@@ -145,6 +145,10 @@ impl Platform for Runtime {
         INITIAL.clone()
     }
 
+    fn xfrm(&self) -> u64 {
+        xstate::xfrm()
+    }
+
     fn syscall_entry_gs_offset(&self) -> u32 {
         SYSCALL_ENTRY as u32
     }

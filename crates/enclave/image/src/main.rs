@@ -1,24 +1,28 @@
-//! The enclave program.
+//! The enclave program: the run time and the library OS, linked.
 #![no_std]
 #![no_main]
 
-use core::arch::naked_asm;
+#[cfg(feature = "smoke")]
+mod smoke;
 
-/// First instruction of the enclave.
-#[unsafe(naked)]
+use libos::platform::Platform;
+
+#[global_allocator]
+static ALLOCATOR: enclave_rt::Allocator = enclave_rt::Allocator;
+
+/// What the first thread runs.
 #[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.enclave_entry")]
-unsafe extern "C" fn _enclave_entry() {
-    naked_asm!(
-        "mov rbx, rcx",
-        "mov edi, 4",
-        "mov eax, 4",
-        ".byte 0x0f, 0x01, 0xd7, 0x0f, 0x1f, 0x40, 0x00",
-        "ud2"
-    )
+fn enclave_main(platform: &'static dyn Platform, manifest: &'static [u8]) -> ! {
+    #[cfg(feature = "smoke")]
+    smoke::boot(platform, manifest);
+    #[cfg(not(feature = "smoke"))]
+    {
+        let _ = manifest;
+        platform.host().refuse("the library OS is not in this build")
+    }
 }
 
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    enclave_rt::panicked(info)
 }
