@@ -203,6 +203,13 @@ pub fn area_size(xfrm: u64) -> usize {
     area.min(XSTATE_SIZE)
 }
 
+/// Bytes that a frame takes of a stack at most (AT_MINSIGSTKSZ).
+#[must_use]
+pub fn largest(xfrm: u64) -> u64 {
+    // The state, its magic and the head, each with what its alignment may cost.
+    (area_size(xfrm) + 4 + 63 + HEAD_SIZE + 15 + 8).next_multiple_of(16) as u64
+}
+
 /// Turns what the program left in its frame into a state that XRSTOR takes: bits that do not exist or are not
 /// in `xfrm` are cleared. `bytes` are [`area_size`] bytes and 4 more, or the 512 of the legacy area when
 /// there are no more. Without both magic numbers only the legacy area counts, as on Linux.
