@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) secret: Secret,
     /// CR_REPORT_KEYID.
     pub(crate) report_keyid: [u8; 32],
+    /// The page that EACCEPT accepted last: a hint.
+    pub(crate) last_accepted: AtomicU64,
     /// Set by EINIT.
     identity: OnceLock<Identity>,
     threads: Mutex<Threads>,
@@ -150,6 +152,7 @@ impl EmulatedEnclave {
             space,
             secret,
             report_keyid: secret::random()?,
+            last_accepted: AtomicU64::new(0),
             identity: OnceLock::new(),
             threads: Mutex::default(),
             shadow,

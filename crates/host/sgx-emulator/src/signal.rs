@@ -316,6 +316,8 @@ unsafe fn enclu(block: *mut Block, frame: &mut Frame<'_>, next: u64) {
     }
 }
 
+/// A fault-class exception at `frame.rip()`.
+///
 /// # Safety
 /// As [`on_enclave_signal`].
 unsafe fn exception(
@@ -325,6 +327,9 @@ unsafe fn exception(
     error_code: u32,
     address: u64,
 ) {
+    // A fault is saved with RF set; one that was found out in software comes without.
+    const RF: u64 = 1 << 16;
+    frame.set_rflags(frame.rflags() | RF);
     // SAFETY: as the caller promises.
     unsafe {
         aex::asynchronous_exit(block, frame, Event::Exception { vector, error_code, address });
@@ -357,6 +362,8 @@ unsafe fn on_page_fault(
         match shared.space.lock().resolve(address, Access::from_error_code(code)) {
             Resolution::Retry => return,
             Resolution::Fault(fault) if in_enclave => {
+                // What is accepted next answers this fault and will be used at once.
+                shared.last_accepted.store(0, Ordering::Relaxed);
                 // SAFETY: as the caller promises.
                 return unsafe {
                     exception(block, frame, PAGE_FAULT, fault.error_code, fault.address)
@@ -389,8 +396,9 @@ unsafe fn on_exception(block: *mut Block, frame: &mut Frame<'_>) {
         frame.set_rip(frame.rip() - 1);
     }
     let error_code = frame.register(REG_ERR) as u32;
+    let event = Event::Exception { vector, error_code, address: 0 };
     // SAFETY: as the caller promises.
-    unsafe { exception(block, frame, vector, error_code, 0) }
+    unsafe { aex::asynchronous_exit(block, frame, event) }
 }
 
 /// Whether ENCLU stands at `rip`.

@@ -103,26 +103,19 @@ fn kick_of_nobody_does_nothing(mode: Mode) {
 }
 
 fn state_save_areas_run_out(mode: Mode) {
-    let toy = Toy::new(mode, 1);
-    // Each refusal leaves CSSA one higher; fast mode goes up by itself.
-    toy.poke(0, gs::ACTION, action::REFUSE);
-    let ud2 = PassedRegisters { rdi: command::UD2, ..PassedRegisters::default() };
-    let mut exit = toy.enter(tcs(0), EntryLeaf::Enter, ud2);
-    if mode == Mode::Pure {
-        assert!(matches!(exit, Exit::Exception { leaf: 3, vector: 6, .. }), "{exit:?}");
-        exit = toy.enter(tcs(0), EntryLeaf::Enter, PassedRegisters::default());
-    }
-    assert!(matches!(exit, Exit::Eexit(PassedRegisters { rdi: 4, .. })), "{exit:?}");
-    // CSSA 1 of 3. Exceptions in the exception entry use up the rest: NESTED is set by ... the entry
-    // itself cannot be told any more, so resume the UD2, which faults again at once.
-    for _ in 0..3 {
-        exit = toy.enter(tcs(0), EntryLeaf::Resume, PassedRegisters::default());
-        if mode == Mode::Pure {
-            assert!(matches!(exit, Exit::Exception { leaf: 3, vector: 6, .. }), "{exit:?}");
-            exit = toy.enter(tcs(0), EntryLeaf::Enter, PassedRegisters::default());
-        }
-        assert!(matches!(exit, Exit::Eexit(PassedRegisters { rdi: 4, .. })), "{exit:?}");
-    }
+    let toy = Toy::new(mode, 2);
+    toy.poke(0, gs::ACTION, action::DEEPER);
+    // UD2, UD2 in its exception entry, UD2 in the exception entry of that: three frames are full, and the
+    // entry that would handle the last is refused.
+    let (exit, exits) = toy.run_counted(0, command::UD2, [0; 4]);
+    assert_eq!(exit, Exit::Exception { leaf: 2, vector: 13, error_code: 0, address: 0 });
+    assert_eq!(exits, if mode == Mode::Pure { 3 } else { 1 });
+    let mut count = [0; 8];
+    toy.read(1, tcs(0) + 0x5000 + gs::COUNT, &mut count);
+    assert_eq!(u64::from_le_bytes(count), 2, "two of the exceptions got an entry");
+    // ERESUME still works, and takes the innermost frame: its UD2 again, which fills it again.
+    let exit = toy.enter(tcs(0), EntryLeaf::Resume, PassedRegisters::default());
+    assert_eq!(exit, Exit::Exception { leaf: 3, vector: 6, error_code: 0, address: 0 });
 }
 
 fn entry_checks(mode: Mode) {
@@ -148,7 +141,6 @@ fn host_state_is_restored(mode: Mode) {
     assert_eq!(processor_state(), before);
     // Floating point works: the x87 stack is empty and no exception is pending.
     assert_eq!(std::hint::black_box(1.5_f64) * 2.0, 3.0);
-    assert_eq!(thread::current().name().is_some(), thread::current().name().is_some());
 }
 
 /// MXCSR, x87 control and status, DF and AC.

@@ -4,6 +4,7 @@ use super::{Done, Fault, Operands, read};
 use crate::enclave::Shared;
 use crate::epcm::Entry;
 use crate::space::{Access, PAGE, PageFault, Resolution, error_code};
+use core::sync::atomic::Ordering;
 use sgx::driver::Protection;
 use sgx::{ErrorCode, PageType, Secinfo, SecinfoFlags};
 
@@ -89,8 +90,14 @@ pub(super) fn eaccept(shared: &Shared, operands: Operands) -> Result<Done, Fault
         space.set_entry(number, space.entry(number).with_modified(false));
         return Ok(OK);
     }
-    // Rights that appear now are mapped when first used.
     space.set_entry(number, entry.with_pending(false).with_modified(false).with_restricted(false));
+    // A single page is mapped now, which costs less than the fault that would map it. The pages that follow
+    // one after the other are mapped all together, by the first fault in them.
+    let continues = shared.last_accepted.swap(number, Ordering::Relaxed).wrapping_add(1) == number;
+    if entry.is_pending() && !continues {
+        // If the kernel has no memory for it, the fault will tell.
+        let _ = space.map_run(number);
+    }
     Ok(OK)
 }
 

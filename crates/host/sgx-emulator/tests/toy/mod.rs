@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Runs a test in both modes.
+#[allow(unused_macros, reason = "not every test binary has such tests")]
 macro_rules! in_both_modes {
     ($($name:ident),+ $(,)?) => {
         mod fast {
@@ -41,6 +42,8 @@ pub const HEAP: u64 = 0x40_0000;
 pub const NSSA: u32 = 3;
 
 pub mod command {
+    /// Added to a command: first initialise the registers that otherwise are what the host left.
+    pub const CLEAN: u64 = 1 << 32;
     /// RSI+RDX comes back in RSI, CSSA in RDX, FS:0 of the page OFSBASE in R8.
     pub const ADD: u64 = 0;
     /// `syscall` number RSI; RAX, RCX, R11 come back in RSI, RDX, R8.
@@ -93,6 +96,8 @@ pub mod action {
     pub const NESTED: u64 = 4;
     /// Adds 1 to GS:[COUNT] (as all do) and asks for ERESUME.
     pub const COUNT: u64 = 5;
+    /// UD2 in the exception entry, every time.
+    pub const DEEPER: u64 = 6;
 }
 
 /// Offsets in the GS page.
@@ -120,6 +125,20 @@ global_asm!(
     "jnz toy_exception",
     "lea rsp, [rbx + 0x9000]",
     "push rcx",
+    "btr rdi, 32",
+    "jnc 98f",
+    "mov r10, rdx",
+    "mov eax, 0xfffffdff", // not the protection keys
+    "mov edx, 0xffffffff",
+    "xrstor64 [rip + toy_initial]",
+    "mov rdx, r10",
+    "xor ebp, ebp",
+    "xor r10d, r10d",
+    "xor r12d, r12d",
+    "xor r13d, r13d",
+    "xor r14d, r14d",
+    "xor r15d, r15d",
+    "98:",
     "cmp rdi, 19",
     "ja 99f",
     "lea rax, [rip + toy_table]",
@@ -371,7 +390,10 @@ global_asm!(
     "je 54f",
     "cmp rax, 5",
     "je 55f",
-    "mov edi, 4",
+    "cmp rax, 6",
+    "jne 56f",
+    "ud2",
+    "56: mov edi, 4",
     "jmp 91b",
     "51: mov rax, gs:[{skip}]",
     "add [r15 + 0x1000 - 184 + 136], rax",
@@ -392,6 +414,11 @@ global_asm!(
     "mov qword ptr gs:[{skip}], 2",
     "toy_nested: ud2",
     "jmp 51b",
+    ".p2align 6",
+    "toy_initial:",
+    ".zero 24",
+    ".long 0x1f80",
+    ".zero 548",
     ".p2align 12",
     "toy_end:",
     ".popsection",
