@@ -4,8 +4,7 @@ use super::file::PageSource;
 use super::location::Location;
 use super::mount::Namespace;
 use super::task::Task;
-use crate::errno::Errno;
-use crate::process::{Credentials, Process};
+use crate::process::Credentials;
 use crate::sync::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -114,20 +113,8 @@ impl Caller {
 pub struct Executable {
     /// Its pages.
     pub pages: Arc<dyn PageSource>,
-    /// Its absolute path with symlinks resolved, for /proc/PID/exe and maps.
+    /// Its absolute path with symlinks resolved, for maps.
     pub path: Vec<u8>,
-}
-
-/// Opens a program for execve(2), execveat(2) or as an ELF interpreter. `flags` are AT_EMPTY_PATH and
-/// AT_SYMLINK_NOFOLLOW; `directory` is AT_FDCWD or a descriptor.
-///
-/// # Errors
-/// As execve(2): ENOENT, EACCES, ELOOP, ENOTDIR, ...
-pub fn open_executable(
-    _process: &Process,
-    _directory: i32,
-    _path: &[u8],
-    _flags: u32,
-) -> Result<Executable, Errno> {
-    Err(Errno::ENOENT)
+    /// Where it is, for /proc/PID/exe.
+    pub location: Location,
 }

@@ -3,6 +3,7 @@
 //! Lock order: a table's lock is a leaf: nothing is called with it held. Files that leave a table are
 //! dropped after the lock was given back, since dropping the last reference to a pipe end wakes others.
 
+use super::context::Caller;
 use super::file::{File, PageSource, Sink, Source};
 use super::flags::{
     O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NONBLOCK, O_PATH,
@@ -10,6 +11,7 @@ use super::flags::{
 };
 use super::location::Location;
 use super::locks;
+use super::walk::path_of;
 use crate::errno::Errno;
 use crate::sync::Mutex;
 use alloc::sync::Arc;
@@ -153,6 +155,17 @@ impl OpenFile {
         let count = self.file.write(at, from)?;
         *self.offset.lock() = at + count as u64;
         Ok(count)
+    }
+}
+
+impl OpenFile {
+    /// What /proc/PID/fd and /proc/PID/maps show: the path now, or a description.
+    #[must_use]
+    pub fn path(&self, caller: &Caller) -> Vec<u8> {
+        match &self.location {
+            Some(location) => path_of(caller, location),
+            None => self.file.description().into_bytes(),
+        }
     }
 }
 
@@ -386,14 +399,14 @@ impl Table {
     ///
     /// # Errors
     /// EBADF; ENODEV where the object cannot be mapped.
-    pub fn mappable(&self, fd: i32) -> Result<Mappable, Errno> {
+    pub fn mappable(&self, caller: &Caller, fd: i32) -> Result<Mappable, Errno> {
         let open = self.get(fd)?;
         if open.is_path() {
             return Err(Errno::EBADF);
         }
         Ok(Mappable {
             pages: open.file.pages().ok_or(Errno::ENODEV)?,
-            path: Vec::new(),
+            path: open.path(caller),
             is_readable: open.is_readable(),
             is_writable: open.is_writable(),
             is_noexec: open.location.as_ref().is_some_and(|at| at.mount.flags.is_noexec),

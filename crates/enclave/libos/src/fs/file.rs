@@ -116,8 +116,12 @@ pub trait File: Send + Sync {
     fn pages(&self) -> Option<Arc<dyn PageSource>> {
         None
     }
-    /// Whether lseek(2) and positional reads make sense.
+    /// Whether the description's offset moves with reads and writes.
     fn is_seekable(&self) -> bool {
+        false
+    }
+    /// Whether lseek(2) and positional reads succeed all the same: devices without a position.
+    fn is_seek_ignored(&self) -> bool {
         false
     }
     /// Attributes.

@@ -6,7 +6,9 @@
 //!
 //! Permissions are semantics, not a boundary: all processes of a container trust each other.
 
+pub mod boot;
 pub mod context;
+pub mod devices;
 pub mod dirfile;
 pub mod fd;
 pub mod file;
@@ -19,8 +21,15 @@ pub mod mount;
 pub mod ops;
 pub mod permission;
 pub mod pipe;
+pub mod procfs;
+pub mod pseudo;
+pub mod reopen;
 pub mod stat;
+pub mod stream;
 pub mod syscalls;
+pub mod sysfs;
 pub mod task;
+pub mod terminal;
+pub mod thread;
 pub mod verified;
 pub mod walk;

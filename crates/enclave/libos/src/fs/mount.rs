@@ -66,6 +66,7 @@ pub struct Mount {
 }
 
 /// All mounts.
+#[derive(Clone)]
 pub struct Namespace {
     mounts: Vec<Arc<Mount>>,
     /// (mount id, device, inode) of a mount point to the index of what is mounted there.

@@ -178,7 +178,7 @@ impl Pages {
         if size < self.size {
             let keep = size.div_ceil(PAGE);
             fs.give_pages(self.slots.split_off(&keep).len() as u64);
-            if size % PAGE != 0 {
+            if !size.is_multiple_of(PAGE) {
                 self.clear_in_page(fs, size, PAGE - size % PAGE)?;
             }
             if let Some(below) = &mut self.below {

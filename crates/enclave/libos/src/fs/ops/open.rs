@@ -4,7 +4,7 @@ use super::{may_change, names, writable_mount};
 use crate::errno::Errno;
 use crate::fs::context::Caller;
 use crate::fs::fd::OpenFile;
-use crate::fs::file::File;
+use crate::fs::file::{File, SliceSource};
 use crate::fs::flags::{
     MAX_LINKS, O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_LARGEFILE, O_NOATIME,
     O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC, O_WRONLY,
@@ -202,6 +202,16 @@ pub fn program_at(caller: &Caller, location: Location) -> Result<(Location, Arc<
     caller.credentials.check(&location.inode.stat(), EXECUTE)?;
     let file = location.inode.clone().open(caller, OpenHow { flags: O_RDONLY })?;
     Ok((location, file))
+}
+
+/// Writes all of a file's contents, at start.
+///
+/// # Errors
+/// ENOSPC.
+pub fn write_file(caller: &Caller, inode: InodeRef, contents: &[u8]) -> Result<(), Errno> {
+    let file = inode.open(caller, OpenHow { flags: O_WRONLY })?;
+    let written = file.write(0, &mut SliceSource(contents))?;
+    if written == contents.len() { Ok(()) } else { Err(Errno::ENOSPC) }
 }
 
 /// What O_PATH opens: a place, not its contents.

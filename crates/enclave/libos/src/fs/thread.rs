@@ -1,0 +1,144 @@
+//! Threads of programs as the file layer sees them, and what the process side asks of the file layer.
+
+use super::context::{Caller, Executable, FsContext};
+use super::fd::Table;
+use super::flags::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+use super::ops::open::{open_program, program_at};
+use super::task::{TakenSignal, Task};
+use super::walk::path_of;
+use crate::errno::Errno;
+use crate::platform::Platform;
+use crate::process::Credentials;
+use crate::thread::Thread;
+use crate::usermem::UserMemory;
+use crate::wait::{WaitError, WaitQueue};
+use alloc::sync::Arc;
+
+const RLIMIT_FSIZE: u32 = 1;
+const RLIMIT_NOFILE: u32 = 7;
+
+impl Task for Thread {
+    fn platform(&self) -> &'static dyn Platform {
+        self.kernel.platform
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    fn tid(&self) -> u32 {
+        self.tid
+    }
+
+    fn files(&self) -> Arc<Table> {
+        self.process.files()
+    }
+
+    fn unshare_files(&self) -> Arc<Table> {
+        let mut files = self.process.files.lock();
+        let copy = Arc::new(files.duplicate());
+        *files = copy.clone();
+        copy
+    }
+
+    fn fs(&self) -> Arc<FsContext> {
+        self.process.fs()
+    }
+
+    fn credentials(&self) -> Credentials {
+        self.process.credentials.lock().clone()
+    }
+
+    fn limit_nofile(&self) -> u64 {
+        self.process.rlimit(RLIMIT_NOFILE)
+    }
+
+    fn limit_fsize(&self) -> u64 {
+        self.process.rlimit(RLIMIT_FSIZE)
+    }
+
+    fn memory(&self) -> Arc<dyn UserMemory> {
+        self.mm()
+    }
+
+    fn wait(
+        &self,
+        queues: &[&WaitQueue],
+        deadline_ns: Option<u64>,
+        attempt: &mut dyn FnMut() -> bool,
+    ) -> Result<(), WaitError> {
+        Self::wait(self, queues, deadline_ns, || attempt().then_some(()))
+    }
+
+    // Signals are not delivered yet: what follows answers as for a process that has none.
+
+    fn set_wait_mask(&self, _mask: u64) {}
+
+    fn signal_self(&self, _signo: u8) {}
+
+    fn signal_group(&self, _pgid: u32, _signo: u8) -> bool {
+        false
+    }
+
+    fn is_signal_ignored(&self, _signo: u8) -> bool {
+        false
+    }
+
+    fn take_signal(&self, _mask: u64) -> Option<TakenSignal> {
+        None
+    }
+
+    fn has_signal(&self, _mask: u64) -> bool {
+        false
+    }
+
+    fn signal_queue(&self) -> Arc<WaitQueue> {
+        Arc::new(WaitQueue::new())
+    }
+
+    fn pgid(&self) -> u32 {
+        self.process.job.lock().pgid
+    }
+
+    fn sid(&self) -> u32 {
+        self.process.job.lock().sid
+    }
+
+    fn session_of_group(&self, pgid: u32) -> Option<u32> {
+        let processes = self.kernel.processes.lock();
+        let jobs = processes.values().map(|process| *process.job.lock());
+        jobs.into_iter().find(|job| job.pgid == pgid).map(|job| job.sid)
+    }
+
+    fn is_group_orphaned(&self) -> bool {
+        false
+    }
+}
+
+/// Opens a program for execve(2), execveat(2) or as an ELF interpreter. `flags` are AT_EMPTY_PATH and
+/// AT_SYMLINK_NOFOLLOW; `directory` is AT_FDCWD or a descriptor.
+///
+/// # Errors
+/// As execve(2): ENOENT, EACCES, ELOOP, ENOTDIR, ...
+pub fn open_executable(
+    task: &dyn Task,
+    directory: i32,
+    path: &[u8],
+    flags: u32,
+) -> Result<Executable, Errno> {
+    let caller = Caller::of(task);
+    let (location, file) = if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
+        let open = task.files().get(directory)?;
+        program_at(&caller, open.location.clone().ok_or(Errno::EACCES)?)?
+    } else {
+        let start = match directory {
+            AT_FDCWD => caller.fs.cwd(),
+            _ if path.first() == Some(&b'/') => caller.fs.cwd(),
+            fd => task.files().get(fd)?.location.clone().ok_or(Errno::ENOTDIR)?,
+        };
+        open_program(task, &start, path, flags & AT_SYMLINK_NOFOLLOW == 0)?
+    };
+    let pages = file.pages().ok_or(Errno::EACCES)?;
+    let path = path_of(&caller, &location);
+    Ok(Executable { pages, path, location })
+}
