@@ -1,6 +1,7 @@
 //! The project's own tasks: `cargo xtask quickstart`, `test`, `check`, `bench`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod quickstart;
 mod run;
@@ -23,6 +24,8 @@ enum Task {
     Quickstart(quickstart::Arguments),
     /// Run the tests; what CI runs
     Test(test::Arguments),
+    /// Measure against named peers
+    Bench(bench::Arguments),
     /// Format, lints, unsafe list, enclave instructions, licences
     Check,
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Quickstart(arguments) => quickstart::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Check => check::run(),
     };
     match result {

@@ -1,0 +1,94 @@
+//! `cargo xtask bench`: figures against a named peer, paired in one run.
+//!
+//! The machine is shared: absolute times mean little, ratios of figures taken alternately mean something.
+//! Emulator figures leave out what only hardware pays: EAUG, EACCEPT, and the cost of leaving an enclave.
+
+mod figure;
+mod libos;
+mod measure;
+mod start;
+
+use crate::run::{Result, cargo, pass, programs, root};
+use clap::{Args, ValueEnum};
+use figure::Figure;
+use fixtures::{Bundle, Image, Programs};
+use std::path::PathBuf;
+
+/// What to measure, and how to print it.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Which figures; all if none is named
+    names: Vec<Name>,
+    /// A line of JSON per figure
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// System calls, fork, exec and a shell's pipelines, inside and native
+    Libos,
+    /// Start of a static program as an enclave and as an ordinary container
+    Start,
+    /// Measuring an enclave, and the digest of a root file system
+    Measure,
+}
+
+/// What every benchmark needs.
+struct Bench {
+    programs: Programs,
+    /// Emptied at start.
+    scratch: PathBuf,
+}
+
+impl Bench {
+    /// Converts and signs an image into a bundle of this name.
+    fn bundle(&self, name: &str, image: &Image, policy: &str) -> Result<Bundle> {
+        let key = self.scratch.join("key.pem");
+        if !key.exists() {
+            self.programs.new_key(&key).map_err(text)?;
+        }
+        self.programs.bundle(image, policy, &key, &self.scratch.join(name)).map_err(text)
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let names: &[Name] = if arguments.names.is_empty() {
+        &[Name::Libos, Name::Start, Name::Measure]
+    } else {
+        &arguments.names
+    };
+    // What is shipped is what is measured.
+    pass(cargo().args([
+        "build",
+        "--locked",
+        "--profile",
+        "dist",
+        "-p",
+        "rune",
+        "-p",
+        "inclavare",
+    ]))?;
+    let scratch = root().join("target/bench");
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)
+            .map_err(|error| format!("remove {}: {error}", scratch.display()))?;
+    }
+    std::fs::create_dir_all(&scratch)
+        .map_err(|error| format!("create {}: {error}", scratch.display()))?;
+    let programs = Programs::new(&programs("dist"), &scratch.join("state")).map_err(text)?;
+    let bench = Bench { programs, scratch };
+    for name in names {
+        let figures = match name {
+            Name::Libos => libos::run(&bench),
+            Name::Start => start::run(&bench),
+            Name::Measure => measure::run(&bench),
+        }?;
+        figures.iter().for_each(|figure: &Figure| figure.print(arguments.json));
+    }
+    Ok(())
+}
+
+fn text(error: fixtures::Error) -> String {
+    error.to_string()
+}
