@@ -354,7 +354,14 @@ impl Locked<'_> {
         if !self.entry(page).accessible().contains(access.needs()) {
             return fault(error_code::PRESENT | error_code::SGX);
         }
-        match self.map_run(page) {
+        // Mapped already: another thread was faster, and mapping it once more does no harm.
+        let is_mapped = self.entry(page).host() == self.wanted(page);
+        let mapped = if is_mapped {
+            self.map(page..page + 1, self.wanted(page))
+        } else {
+            self.map_run(page)
+        };
+        match mapped {
             Ok(()) => Resolution::Retry,
             // Out of memory maps: the enclave cannot go on and is told what an absent page tells.
             Err(_) => fault(0),
@@ -381,7 +388,8 @@ impl Locked<'_> {
             page = self.space.epcm.next_populated(page + 1, pages.end);
         }
         self.state.rights.set(pages.clone(), rights);
-        self.sync(pages)
+        // Until EINIT the pages are the builder's; `finish_building` maps them.
+        if self.is_initialised() { self.sync(pages) } else { Ok(()) }
     }
 
     /// Gives the memory of removed pages back; their contents are gone.

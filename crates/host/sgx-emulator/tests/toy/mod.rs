@@ -5,7 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by test binaries, each of which uses a part")]
 
 use core::arch::global_asm;
-use sgx::driver::{Driver, Enclave, EntryLeaf, Exit, PassedRegisters};
+use sgx::driver::{Driver, Enclave, EntryLeaf, Exit, PassedRegisters, Protection};
 use sgx::hash::Portable;
 use sgx::measure::Measurement;
 use sgx::sign::SigningKey;
@@ -624,6 +624,9 @@ impl Toy {
         let enclave = emulator.create(&secs().to_bytes()).expect("ECREATE");
         for (offset, secinfo, contents, measured) in pages(slots) {
             enclave.add_page(offset, &secinfo.to_bytes(), &contents, measured).expect("EADD");
+            // As a loader does on hardware; the rights are what they are anyway.
+            let rights = Protection((secinfo.flags & SecinfoFlags::RWX).bits() as u8);
+            enclave.protect(offset..offset + 4096, rights).expect("mprotect");
         }
         enclave.init(&sign(&body(slots))).expect("EINIT");
         Self { enclave, mode, _one: one }
