@@ -21,6 +21,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 /// How to run an enclave.
 #[derive(Clone, Debug)]
@@ -40,10 +41,14 @@ impl Default for Options {
     }
 }
 
+/// How long a dropped handle waits for the enclave's threads.
+const LEAVE_TIME: Duration = Duration::from_millis(200);
+
 /// A loaded enclave.
 ///
-/// All methods take `&self` and may be called from several threads. Dropping the handle stops the enclave; a
-/// thread that is inside at that moment and makes no call stays there until the process ends.
+/// All methods take `&self` and may be called from several threads. Dropping the handle stops the enclave and waits
+/// for its threads to leave, so that another can be loaded, but not for long: a thread that is inside, ignores its
+/// kick and makes no call stays there until the process ends.
 pub struct Enclave {
     shared: Arc<Shared>,
 }
@@ -196,6 +201,11 @@ impl Enclave {
 impl Drop for Enclave {
     fn drop(&mut self) {
         self.stop();
+        let deadline = Instant::now() + LEAVE_TIME;
+        // Each thread holds a reference until it is done with the enclave.
+        while Arc::strong_count(&self.shared) > 1 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use crate::pack::Pack;
 use rustix::io::Errno;
 use sgx::driver::{Driver, Enclave, Protection};
 use sgx::page::{PAGE_SIZE, PageType, SecinfoFlags};
-use sgx::sgxs::{Io, Page, Reader};
-use sgx::{AttributeFlags, Attributes, Miscselect, Secs, Xfrm};
+use sgx::sgxs::{Io, Reader};
+use sgx::sigstruct::Sigstruct;
+use sgx::{AttributeFlags, Attributes, Secs, Xfrm};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
@@ -15,9 +16,9 @@ use std::os::fd::OwnedFd;
 pub type SgxsError = sgx::sgxs::SgxsError<std::io::Error>;
 
 /// Bytes of a SIGSTRUCT.
-const SIGSTRUCT: usize = 1808;
+const SIGSTRUCT: usize = Sigstruct::SIZE;
 
-/// Creates the enclave, adds its pages, sets their page-table rights and initialises it. Gives the TCS at the
+/// Creates the enclave, adds its pages, initialises it and sets the pages' page-table rights. Gives the TCS at the
 /// lowest address.
 pub(crate) fn load<D: Driver>(driver: &D, pack: &Pack) -> Result<(D::Enclave, u64), LoadError> {
     let sigstruct = read_sigstruct(&pack.sigstruct)?;
@@ -28,7 +29,7 @@ pub(crate) fn load<D: Driver>(driver: &D, pack: &Pack) -> Result<(D::Enclave, u6
     let enclave = driver.create(&secs.to_bytes()).map_err(LoadError::Driver)?;
 
     let mut first_tcs = None;
-    let mut run = Run::default();
+    let mut runs: Vec<Run> = Vec::new();
     while let Some(page) = pages.next_page()? {
         let is_measured = page.is_measured()?;
         enclave
@@ -37,12 +38,18 @@ pub(crate) fn load<D: Driver>(driver: &D, pack: &Pack) -> Result<(D::Enclave, u6
         if page.secinfo.flags.page_type() == Some(PageType::Tcs) {
             first_tcs.get_or_insert(page.offset);
         }
-        if let Some(ended) = run.extend(&page) {
-            ended.apply(&enclave)?;
+        let rights = rights(page.secinfo.flags);
+        match runs.last_mut() {
+            Some(run) if run.end == page.offset && run.rights == rights => {
+                run.end += PAGE_SIZE as u64;
+            }
+            _ => runs.push(Run { start: page.offset, end: page.offset + PAGE_SIZE as u64, rights }),
         }
     }
-    run.apply(&enclave)?;
     enclave.init(&sigstruct).map_err(LoadError::Driver)?;
+    for Run { start, end, rights } in runs {
+        enclave.protect(start..end, rights).map_err(LoadError::Driver)?;
+    }
     Ok((enclave, first_tcs.ok_or(LoadError::NoTcs)?))
 }
 
@@ -53,67 +60,39 @@ impl From<SgxsError> for LoadError {
 }
 
 /// Pages with the same page-table rights, one after the other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Run {
     start: u64,
     end: u64,
-    rights: u8,
-}
-
-impl Run {
-    /// Adds a page; gives the run that ended before it, if one did.
-    fn extend(&mut self, page: &Page) -> Option<Self> {
-        let rights = rights(page.secinfo.flags);
-        if self.end == page.offset && self.rights == rights && self.start < self.end {
-            self.end += PAGE_SIZE as u64;
-            return None;
-        }
-        let start = page.offset;
-        std::mem::replace(self, Self { start, end: start + PAGE_SIZE as u64, rights }).non_empty()
-    }
-
-    fn non_empty(self) -> Option<Self> {
-        (self.start < self.end).then_some(self)
-    }
-
-    fn apply(&self, enclave: &impl Enclave) -> Result<(), LoadError> {
-        if self.start == self.end {
-            return Ok(());
-        }
-        enclave.protect(self.start..self.end, Protection(self.rights)).map_err(LoadError::Driver)
-    }
+    rights: Protection,
 }
 
 /// Page-table rights for the EPCM permissions of a page. A TCS has none in the EPCM, but the kernel wants it
 /// readable and writable, as the processor changes it.
-fn rights(flags: SecinfoFlags) -> u8 {
+fn rights(flags: SecinfoFlags) -> Protection {
     if flags.page_type() == Some(PageType::Tcs) {
-        return (Protection::READ | Protection::WRITE).0;
+        return Protection::READ | Protection::WRITE;
     }
-    (flags & SecinfoFlags::RWX).bits() as u8
+    Protection((flags & SecinfoFlags::RWX).bits() as u8)
 }
 
 /// The SECS that the signer allows: its attributes, with the state components that this processor has where the
 /// signer left them free.
 fn secs(size: u64, ssaframesize: u32, sigstruct: &[u8; SIGSTRUCT]) -> Secs {
-    // SIGSTRUCT (SDM Vol. 3D, "Enclave Signature Structure"): MISCSELECT at 900, ATTRIBUTES at 928,
-    // ATTRIBUTEMASK at 944.
-    let miscselect = u32::from_le_bytes(part(sigstruct, 900));
-    let signed = Attributes::from_bytes(&part(sigstruct, 928));
-    let mask = Attributes::from_bytes(&part(sigstruct, 944));
+    let signed = Sigstruct::from_bytes(sigstruct);
+    let mask = signed.attributemask;
     let free = processor_xfrm().difference(mask.xfrm);
     let attributes = Attributes {
         // INIT is EINIT's to set.
-        flags: signed.flags.difference(AttributeFlags::INIT),
-        xfrm: signed.xfrm.intersection(mask.xfrm).union(free).union(Xfrm::LEGACY),
+        flags: signed.attributes.flags.difference(AttributeFlags::INIT),
+        xfrm: signed.attributes.xfrm.intersection(mask.xfrm).union(free).union(Xfrm::LEGACY),
     };
     Secs {
         size,
         baseaddr: 0,
         ssaframesize,
-        miscselect: Miscselect::from_bits_retain(miscselect),
+        miscselect: signed.miscselect,
         attributes,
-        ..Secs::from_bytes(&[0; 4096])
+        ..Secs::default()
     }
 }
 
@@ -163,34 +142,10 @@ fn clone_fd(fd: &OwnedFd) -> std::io::Result<File> {
     Ok(file)
 }
 
-fn part<const N: usize>(bytes: &[u8; SIGSTRUCT], at: usize) -> [u8; N] {
-    let mut part = [0; N];
-    part.copy_from_slice(&bytes[at..at + N]);
-    part
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sgx::Secinfo;
-
-    fn page(offset: u64, secinfo: Secinfo) -> Page {
-        Page { offset, secinfo, measured: 0, present: 0, data: [0; PAGE_SIZE] }
-    }
-
-    #[test]
-    fn runs_of_equal_rights_join() {
-        let rw = Secinfo::reg(SecinfoFlags::R | SecinfoFlags::W);
-        let rx = Secinfo::reg(SecinfoFlags::R | SecinfoFlags::X);
-        let mut run = Run::default();
-        assert_eq!(run.extend(&page(0x1000, Secinfo::tcs())), None);
-        assert_eq!(run.extend(&page(0x2000, rw)), None, "a TCS is mapped as data is");
-        let ended = run.extend(&page(0x4000, rw));
-        assert_eq!(ended, Some(Run { start: 0x1000, end: 0x3000, rights: 3 }));
-        let ended = run.extend(&page(0x5000, rx));
-        assert_eq!(ended, Some(Run { start: 0x4000, end: 0x5000, rights: 3 }));
-        assert_eq!(run, Run { start: 0x5000, end: 0x6000, rights: 5 });
-    }
+    use sgx::Miscselect;
 
     #[test]
     fn the_signer_binds_attributes_and_the_processor_fills_what_is_free() {
