@@ -10,7 +10,9 @@ use sgx::hash::Portable;
 use sgx::measure::Measurement;
 use sgx::sign::SigningKey;
 use sgx::sigstruct::{Body, Sigstruct};
-use sgx::{AttributeFlags, Attributes, Miscselect, Secinfo, SecinfoFlags, Secs, Tcs, Xfrm};
+use sgx::{
+    AttributeFlags, Attributes, Miscselect, PageType, Secinfo, SecinfoFlags, Secs, Tcs, Xfrm,
+};
 use sgx_emulator::{EmulatedEnclave, Emulator, Mode};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -624,8 +626,11 @@ impl Toy {
         let enclave = emulator.create(&secs().to_bytes()).expect("ECREATE");
         for (offset, secinfo, contents, measured) in pages(slots) {
             enclave.add_page(offset, &secinfo.to_bytes(), &contents, measured).expect("EADD");
-            // As a loader does on hardware; the rights are what they are anyway.
-            let rights = Protection((secinfo.flags & SecinfoFlags::RWX).bits() as u8);
+            // As a loader does on hardware, where a TCS must be mapped as data is.
+            let rights = match secinfo.flags.page_type() {
+                Some(PageType::Tcs) => Protection::READ | Protection::WRITE,
+                _ => Protection((secinfo.flags & SecinfoFlags::RWX).bits() as u8),
+            };
             enclave.protect(offset..offset + 4096, rights).expect("mprotect");
         }
         enclave.init(&sign(&body(slots))).expect("EINIT");
