@@ -243,7 +243,10 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
 }
 
 /// Writes a pid file whole or not at all.
-pub(crate) fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
+///
+/// # Errors
+/// As `open`, `write` and `rename`.
+pub fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");

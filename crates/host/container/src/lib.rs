@@ -37,7 +37,7 @@ pub mod sys;
 pub mod time;
 mod tuning;
 
-pub use create::{Created, Options, create};
+pub use create::{Created, Options, create, write_pid_file};
 pub use error::{Error, Result};
 pub use exec::{ExecOptions, Executed, exec};
 pub use foreground::{Foreground, exit_code};

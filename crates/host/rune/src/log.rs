@@ -81,7 +81,8 @@ impl Log {
         }
     }
 
-    fn render(&self, level: Level, message: &str, time: &str) -> String {
+    /// One line with its end.
+    pub(crate) fn render(&self, level: Level, message: &str, time: &str) -> String {
         match self.format {
             Format::Json => {
                 let line = serde_json::json!({"level": level.name(), "msg": message, "time": time});

@@ -74,6 +74,16 @@ impl Emulator {
         Self { source: Source::File(path.into()), ..self }
     }
 
+    /// Reads the secret now, for a process that will be in a container, without the file, when it makes its
+    /// enclave.
+    ///
+    /// # Errors
+    /// A file that is damaged or that others may read.
+    pub fn with_secret_read(self) -> Result<Self, DriverError> {
+        let secret = Secret::load(&self.source)?;
+        Ok(Self { source: Source::Read(secret), ..self })
+    }
+
     /// Makes a new secret for each enclave, in memory.
     #[must_use]
     pub fn with_fresh_secret(self) -> Self {

@@ -24,6 +24,8 @@ pub(crate) enum Source {
     File(PathBuf),
     /// Made for one process and forgotten with it.
     Memory,
+    /// Read before.
+    Read(Secret),
 }
 
 /// Where an enclave's keys come from, for people to see.
@@ -51,9 +53,17 @@ impl core::fmt::Display for SecretOrigin {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Secret {
     pub(crate) platform: Platform,
     pub(crate) origin: SecretOrigin,
+}
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Never the keys.
+        f.debug_struct("Secret").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 const fn refused(field: &'static str, expected: u64, got: u64) -> DriverError {
@@ -79,7 +89,11 @@ impl Secret {
         let in_memory = |reason| {
             Ok(Self { platform: platform(&generate()?), origin: SecretOrigin::Memory { reason } })
         };
-        let Source::File(path) = source else { return in_memory(None) };
+        let path = match source {
+            Source::File(path) => path,
+            Source::Memory => return in_memory(None),
+            Source::Read(secret) => return Ok(secret.clone()),
+        };
         let origin = SecretOrigin::File(path.clone());
         if let Some(bytes) = read(path)? {
             return Ok(Self { platform: platform(&bytes), origin });

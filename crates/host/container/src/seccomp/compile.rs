@@ -11,23 +11,27 @@ use crate::spec::{Seccomp, SeccompArg};
 use crate::sys::SockFilter;
 use std::collections::BTreeMap;
 
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+pub(super) const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 const X32_BIT: u32 = 0x4000_0000;
 const ENOSYS: u32 = ret::ERRNO | libc::ENOSYS as u32;
 
-const LD_ABS: u16 = 0x20;
-const JEQ: u16 = 0x15;
-const JGT: u16 = 0x25;
-const JGE: u16 = 0x35;
-const JA: u16 = 0x05;
-const AND: u16 = 0x54;
-const RET: u16 = 0x06;
+/// Operations of classic BPF.
+pub(super) mod code {
+    pub(crate) const LD_ABS: u16 = 0x20;
+    pub(crate) const JEQ: u16 = 0x15;
+    pub(crate) const JGT: u16 = 0x25;
+    pub(crate) const JGE: u16 = 0x35;
+    pub(crate) const JA: u16 = 0x05;
+    pub(crate) const AND: u16 = 0x54;
+    pub(crate) const RET: u16 = 0x06;
+}
+use code::{AND, JA, JEQ, JGE, JGT, LD_ABS, RET};
 
 /// Offset of the number in `struct seccomp_data`; the architecture follows, then ip, then six arguments.
-const NR: u32 = 0;
-const ARCH: u32 = 4;
-const ARGS: u32 = 16;
+pub(super) const NR: u32 = 0;
+pub(super) const ARCH: u32 = 4;
+pub(super) const ARGS: u32 = 16;
 
 /// What happens to one number: argument rules in order, then the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -328,36 +332,9 @@ fn compare(c: Comparison, skip: usize) -> Vec<SockFilter> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::interpret::run;
     use super::super::table::SYSCALLS;
     use super::*;
-
-    /// Runs a program over `struct seccomp_data`.
-    fn run(program: &[SockFilter], arch: u32, nr: u32, args: [u64; 6]) -> u32 {
-        let load = |offset: u32| match offset {
-            NR => nr,
-            ARCH => arch,
-            o => {
-                let arg = args[((o - ARGS) / 8) as usize];
-                if (o - ARGS) % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
-            }
-        };
-        let (mut a, mut pc) = (0u32, 0usize);
-        loop {
-            let i = program[pc];
-            pc += 1;
-            let mut jump = |condition: bool| pc += usize::from(if condition { i.jt } else { i.jf });
-            match i.code {
-                LD_ABS => a = load(i.k),
-                AND => a &= i.k,
-                JEQ => jump(a == i.k),
-                JGT => jump(a > i.k),
-                JGE => jump(a >= i.k),
-                JA => pc += i.k as usize,
-                RET => return i.k,
-                other => panic!("instruction {other:#x}"),
-            }
-        }
-    }
 
     fn profile(json: &str) -> Seccomp {
         serde_json::from_str(json).unwrap()

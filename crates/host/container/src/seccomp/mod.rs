@@ -7,6 +7,7 @@
 //! of the thousand of a linear list, and needs no cache: it compiles in well under a millisecond.
 
 mod compile;
+mod interpret;
 pub mod table;
 
 pub use compile::compile;

@@ -43,8 +43,15 @@ impl SignalFd {
         let fd = unsafe {
             let mut set = MaybeUninit::<libc::sigset_t>::uninit();
             libc::sigfillset(set.as_mut_ptr());
-            // Faults of our own must still end the process.
-            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP] {
+            // Faults of our own must still end the process, and the emulator works by them.
+            for fault in [
+                libc::SIGSEGV,
+                libc::SIGBUS,
+                libc::SIGILL,
+                libc::SIGFPE,
+                libc::SIGTRAP,
+                libc::SIGSYS,
+            ] {
                 libc::sigdelset(set.as_mut_ptr(), fault);
             }
             libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());

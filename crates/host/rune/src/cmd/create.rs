@@ -2,6 +2,7 @@
 
 use super::Command;
 use crate::args::{Args, End, Opt, switch, value};
+use crate::enclave;
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
 use crate::log::Level;
@@ -65,6 +66,7 @@ pub(crate) fn options(
         host: None,
     };
     pass_listen_fds(&mut options)?;
+    enclave::prepare(globals, &mut options)?;
     Ok(options)
 }
 

@@ -2,12 +2,18 @@
 
 use super::Command;
 use crate::args::{Args, End, Opt, switch, value};
+use crate::enclave;
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
 use crate::log::Level;
+use crate::runelet::client;
+use container::console::{self, Terminal};
 use container::spec::{Capabilities, Process, parse_json, read_limited};
-use container::state::{Directory, State};
+use container::state::{Directory, State, Status};
+use container::sys::{Fork, exit_now, fork_into};
 use container::{ExecOptions, Foreground, Spec, exit_code};
+use rustix::fd::AsFd;
+use rustix::fs::{Mode, OFlags};
 use std::path::{Path, PathBuf};
 
 const OPTIONS: [Opt; 17] = [
@@ -51,7 +57,79 @@ fn run_in(globals: &Globals, args: &Args) -> Outcome {
     let config = directory.read("config.json")?;
     let spec = Spec::parse(&directory.path().join("config.json"), &config)?;
     let process = process(args, &spec)?;
+    if state.enclave.is_some() {
+        return in_enclave(args, &directory, &state, &process);
+    }
     ordinary(globals, args, &directory, &state, &spec, process)
+}
+
+/// A session of the enclave: a child of ours stands for it, so that it has a process id, takes signals and
+/// can be detached.
+fn in_enclave(args: &Args, directory: &Directory, state: &State, process: &Process) -> Outcome {
+    let status = directory.status(state);
+    let Some(init) = directory.pidfd(state).filter(|_| status == Status::Running) else {
+        let (id, got) = (&state.id, status.name());
+        return Err(Failure::new(format!(
+            "cannot exec in container {id:?}: expected a running container, it is {got}"
+        )));
+    };
+    let is_detached = args.is("detach");
+    let console_socket = args.get("console-socket").filter(|s| !s.is_empty()).map(Path::new);
+    // Signals first: none falls between the child and its wait.
+    let mut foreground = match is_detached {
+        true => None,
+        false => Some(Foreground::new(!args.is("no-subreaper"))?),
+    };
+    let mut execute = enclave::request::execute(process);
+    let mut terminal = None;
+    let mut proxy = None;
+    if process.terminal {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(format!("/proc/{}/root", state.pid), flags, Mode::empty())
+            .map_err(std::io::Error::from)?;
+        let made = Terminal::open(&root, process.console_size.map(|s| (s.height, s.width)))?;
+        match (console_socket, &foreground) {
+            (Some(path), _) => made.send(console::connect_socket(path)?)?,
+            (None, Some(_)) => {
+                let (ours, theirs) = Foreground::console_pair()?;
+                made.send(theirs)?;
+                proxy = Some(ours);
+            }
+            (None, None) => {
+                return Err(Failure::new("--tty: expected --console-socket with --detach"));
+            }
+        }
+        terminal = Some(made.slave);
+    } else {
+        execute.stdin = enclave::request::is_connected(rustix::stdio::stdin());
+    }
+    let connection = container::connect_to(directory, "agent.sock")?;
+    drop(init);
+    let forked = fork_into(0, None, false).map_err(std::io::Error::from)?;
+    let Fork::Parent { pid, pidfd } = forked else {
+        let _ = rustix::thread::set_name(c"runelet");
+        let _ = rustix::process::setsid();
+        let code = match &terminal {
+            Some(slave) => {
+                let _ = rustix::process::ioctl_tiocsctty(slave);
+                client::run(&connection, execute, [slave.as_fd(); 3])
+            }
+            None => {
+                use rustix::stdio::{stderr, stdin, stdout};
+                client::run(&connection, execute, [stdin(), stdout(), stderr()])
+            }
+        };
+        exit_now(code)
+    };
+    drop((connection, terminal));
+    if let Some(path) = args.get("pid-file").filter(|s| !s.is_empty()) {
+        container::write_pid_file(Path::new(path), pid)?;
+    }
+    let Some(foreground) = &mut foreground else { return Ok(0) };
+    if let Some(proxy) = proxy {
+        foreground.attach(&proxy)?;
+    }
+    Ok(exit_code(foreground.wait(pid, &pidfd)?))
 }
 
 fn ordinary(

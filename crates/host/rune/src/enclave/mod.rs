@@ -1,0 +1,217 @@
+//! Enclave containers: what is different about their creation.
+//!
+//! The pack, the emulator's secret and the log are opened here, in the host's view and with the caller's
+//! rights; init-runelet gets descriptors. Nothing of the pack is believed: it is measured when it is loaded.
+
+mod devices;
+mod needs;
+mod paths;
+pub(crate) mod request;
+mod settings;
+
+use crate::failure::Failure;
+use crate::global::Globals;
+use crate::log::Level;
+use container::seccomp::Filter;
+use container::state::EnclaveState;
+use container::{Entry, Options};
+use rustix::fs::{Mode, OFlags, open};
+use settings::{SGX, Settings};
+use sgx::Sigstruct;
+use sgx_emulator::{Emulator, Mode as EmulatorMode};
+use std::os::fd::AsFd;
+use std::path::Path;
+use urts::Pack;
+use workload::manifest::Manifest;
+use workload::request::Request;
+
+/// What init-runelet takes into the container.
+pub(crate) struct Launch {
+    /// The enclave file and its side data.
+    pub(crate) pack: Pack,
+    /// How enclaves are made here.
+    pub(crate) driver: Emulator,
+    /// What to run.
+    pub(crate) request: Request,
+    /// Most host threads for the enclave's.
+    pub(crate) threads: usize,
+    /// Where lines go.
+    pub(crate) log: urts::Log,
+}
+
+/// Turns an ordinary container's options into an enclave container's if an enclave type is set.
+///
+/// # Errors
+/// A setting, the pack or a limit that does not serve, with the field.
+pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Failure> {
+    let bundle = options.bundle.clone();
+    let Some(settings) = Settings::take(&mut options.spec)? else { return Ok(()) };
+    if settings.kind != SGX {
+        let got = &settings.kind;
+        return Err(Failure::new(format!("enclave.type: expected {SGX}, got {got:?}")));
+    }
+    if let Some((source, path)) = &settings.runtime_path {
+        paths::open_runtime(path, *source, Path::new(paths::CONFIG))?;
+        return Err(Failure::new(format!(
+            "enclave.runtime.path: {}: this version runs its built-in enclave runtime only; leave it unset",
+            path.display()
+        )));
+    }
+    let root = options.spec.root.as_ref().map(|r| bundle.join(&r.path)).unwrap_or_default();
+    let pack = open_pack(&settings, &root)?;
+    let manifest = read_manifest(&settings, &root)?;
+    let sigstruct = read_sigstruct(&pack)?;
+    let loaded = rustix::fs::fstat(&pack.sgxs).map_err(std::io::Error::from)?.st_size;
+    needs::check_limits(&options.spec, &manifest, u64::try_from(loaded).unwrap_or(0))?;
+    if let Some(profile) = &options.spec.linux.seccomp {
+        let filter = Filter::new(profile)?;
+        if filter.listener.is_some() {
+            return Err(Failure::new(
+                "linux.seccomp: expected no SCMP_ACT_NOTIFY in an enclave container, got one",
+            ));
+        }
+        needs::check_filter(&filter, true)?;
+    }
+    let request = request::init(&options.spec, &bundle);
+    if devices::has_hardware() {
+        devices::inject(&mut options.spec);
+        globals.log.line(
+            Level::Warning,
+            "this machine has /dev/sgx_enclave, but this version runs enclaves on the emulator",
+        );
+    }
+    // The host process has no use for the program's directory, which only the enclave sees.
+    if let Some(process) = &mut options.spec.process {
+        process.cwd = "/".into();
+    }
+    let driver = Emulator::new(emulator_mode()?)
+        .with_secret_read()
+        .map_err(|error| Failure::new(format!("emulator: {error}")))?;
+    options.enclave = Some(EnclaveState {
+        kind: settings.kind.clone(),
+        emulated: true,
+        mrenclave: Some(hex(&sigstruct.enclavehash)),
+        mrsigner: Some(hex(&sigstruct.mrsigner::<sgx::hash::Portable>())),
+    });
+    globals.log.line(Level::Debug, "emulated: no hardware protects this container");
+    let launch = Launch {
+        pack,
+        driver,
+        request,
+        threads: manifest.enclave.threads as usize,
+        log: log(globals, settings.log_level.as_deref()),
+    };
+    options.entry = Entry::InProcess(Box::new(move |inside| crate::runelet::run(inside, launch)));
+    Ok(())
+}
+
+fn open_pack(settings: &Settings, root: &Path) -> Result<Pack, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = settings.pack.as_deref().unwrap_or(root);
+    let fd = open(directory, flags, Mode::empty()).map_err(|e| {
+        Failure::new(format!("open {}: {}", directory.display(), std::io::Error::from(e)))
+    })?;
+    let pack = if settings.pack.is_some() {
+        Pack::open_directory(fd.as_fd())
+    } else {
+        Pack::open_in_root(fd.as_fd())
+    };
+    pack.map_err(|error| {
+        let advice =
+            "convert and pack the image first (inclavare image convert, inclavare image pack)";
+        Failure::new(format!("{error} in {}: {advice}", directory.display()))
+    })
+}
+
+/// The manifest beside the enclave: the enclave has its own measured copy, this one is for checks whose
+/// failure would otherwise show late.
+fn read_manifest(settings: &Settings, root: &Path) -> Result<Manifest, Failure> {
+    let directory = match &settings.pack {
+        Some(pack) => pack.clone(),
+        None => root.to_owned(),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let io = |e: rustix::io::Errno| {
+        Failure::new(format!("{} of the enclave pack: {}", Pack::MANIFEST, std::io::Error::from(e)))
+    };
+    let fd = open(&directory, flags, Mode::empty()).map_err(io)?;
+    let path = match &settings.pack {
+        Some(_) => Pack::MANIFEST.to_owned(),
+        None => format!("{}/{}", Pack::DIRECTORY, Pack::MANIFEST),
+    };
+    use rustix::fs::ResolveFlags;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let read = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat2(&fd, path, read, Mode::empty(), resolve).map_err(io)?;
+    let mut bytes = Vec::new();
+    let limit = workload::manifest::MAX_LENGTH as u64 + 1;
+    std::io::Read::read_to_end(
+        &mut std::io::Read::take(std::fs::File::from(file), limit),
+        &mut bytes,
+    )?;
+    Manifest::parse(&bytes)
+        .map_err(|error| Failure::new(format!("{} of the enclave pack: {error}", Pack::MANIFEST)))
+}
+
+fn read_sigstruct(pack: &Pack) -> Result<Sigstruct, Failure> {
+    let mut bytes = [0u8; 1808];
+    let n = rustix::io::pread(&pack.sigstruct, &mut bytes, 0).map_err(std::io::Error::from)?;
+    if n != bytes.len() {
+        let name = Pack::SIGSTRUCT;
+        return Err(Failure::new(format!(
+            "{name} of the enclave pack: expected 1808 bytes, got {n}"
+        )));
+    }
+    Ok(Sigstruct::from_bytes(&bytes))
+}
+
+/// Fast unless the operator wants every trap taken, as CI does to compare both.
+fn emulator_mode() -> Result<EmulatorMode, Failure> {
+    match std::env::var("RUNE_EMULATOR_MODE").as_deref() {
+        Err(_) | Ok("" | "fast") => Ok(EmulatorMode::Fast),
+        Ok("pure") => Ok(EmulatorMode::Pure),
+        Ok(other) => {
+            Err(Failure::new(format!("RUNE_EMULATOR_MODE: expected fast or pure, got {other:?}")))
+        }
+    }
+}
+
+/// Lines of the enclave go to rune's log, opened here; without one, what matters goes to the container's
+/// standard error, and the rest only if the container asked for it.
+fn log(globals: &Globals, asked: Option<&str>) -> urts::Log {
+    let level = match asked {
+        None if globals.log.file.is_some() => globals.log.level,
+        None => Level::Warning,
+        Some(name) => Level::parse(name).unwrap_or(Level::Info),
+    };
+    let file = globals
+        .log
+        .file
+        .as_ref()
+        .and_then(|path| std::fs::OpenOptions::new().append(true).create(true).open(path).ok());
+    let format = globals.log.clone();
+    urts::Log::new(move |line_level, line| {
+        let line_level = match line_level {
+            urts::Level::Error => Level::Error,
+            urts::Level::Warn => Level::Warning,
+            urts::Level::Info => Level::Info,
+            urts::Level::Debug => Level::Debug,
+        };
+        if line_level > level {
+            return;
+        }
+        let text = format.render(line_level, line, &container::time::now());
+        let _ = match &file {
+            Some(file) => rustix::io::write(file, text.as_bytes()),
+            None => rustix::io::write(rustix::stdio::stderr(), text.as_bytes()),
+        };
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

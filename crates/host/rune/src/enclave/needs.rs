@@ -1,0 +1,66 @@
+//! Whether the container's limits leave room for the enclave, before anything is made: a limit that is met
+//! later kills the enclave in mid-work with no word about why.
+
+use crate::failure::Failure;
+use container::Spec;
+use container::seccomp::Filter;
+use workload::manifest::Manifest;
+
+/// Threads of the host process besides those of the enclave: the main one, the watcher, signals, the agent
+/// and one per exec session that is served at once.
+const SERVICE_THREADS: u64 = 8;
+
+/// Memory of the host process besides the enclave, in bytes: its own code and one stack and call block per
+/// thread.
+const SERVICE_MEMORY: u64 = 16 << 20;
+const MEMORY_PER_THREAD: u64 = 256 << 10;
+
+/// Checks `linux.resources` against the pool of threads and the enclave's own memory. `loaded` is the size of
+/// the enclave file's pages in bytes. The heap grows by need, so that only what cannot be done without is
+/// demanded.
+///
+/// # Errors
+/// The limit that is too low, with what it must be at least.
+pub(crate) fn check_limits(spec: &Spec, manifest: &Manifest, loaded: u64) -> Result<(), Failure> {
+    let resources = &spec.linux.resources;
+    let threads = u64::from(manifest.enclave.threads);
+    if let Some(limit) = resources.pids.as_ref().and_then(|p| p.limit).filter(|l| *l > 0) {
+        let needed = threads + SERVICE_THREADS;
+        if (limit as u64) < needed {
+            return Err(Failure::new(format!(
+                "linux.resources.pids.limit: expected at least {needed} (the manifest's {threads} enclave \
+                 threads and {SERVICE_THREADS} of the runtime), got {limit}"
+            )));
+        }
+    }
+    if let Some(limit) = resources.memory.as_ref().and_then(|m| m.limit).filter(|l| *l > 0) {
+        let needed = loaded + SERVICE_MEMORY + threads * MEMORY_PER_THREAD;
+        if (limit as u64) < needed {
+            return Err(Failure::new(format!(
+                "linux.resources.memory.limit: expected at least {needed} bytes (the enclave's pages and \
+                 {threads} threads), got {limit}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a seccomp profile leaves the runtime what it needs.
+///
+/// # Errors
+/// The calls that it forbids.
+pub(crate) fn check_filter(filter: &Filter, is_emulated: bool) -> Result<(), Failure> {
+    use urts::seccomp::{SYSCALLS, SYSCALLS_EMULATOR, SYSCALLS_HARDWARE, missing};
+    let driver = if is_emulated { SYSCALLS_EMULATOR } else { SYSCALLS_HARDWARE };
+    let forbidden: Vec<_> = missing(SYSCALLS, |name| filter.allows(name))
+        .chain(missing(driver, |name| filter.allows(name)))
+        .collect();
+    if forbidden.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "linux.seccomp: expected a profile that allows what the enclave runtime needs, got one that \
+         forbids {}",
+        forbidden.join(", ")
+    )))
+}

@@ -1,0 +1,126 @@
+//! init-runelet's side of the agent socket: exec sessions.
+
+use super::frame;
+use super::wire::{Ended, Execute, Request};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use urts::{Enclave, SessionEnd};
+use workload::manifest::User;
+use workload::request::{Kind, Request as WorkloadRequest};
+
+/// Exit code of a session that the enclave refused, as shells use it for "found, but not executable".
+pub(crate) const REFUSED: i32 = 126;
+
+/// Stack of a session's threads, in bytes.
+const STACK: usize = 256 << 10;
+
+/// Sessions at once; more wait in the socket's queue.
+const MAX_SESSIONS: usize = 64;
+
+/// Serves the socket until the process ends.
+pub(crate) fn serve(enclave: &Arc<Enclave>, listener: OwnedFd) -> std::io::Result<()> {
+    let enclave = Arc::clone(enclave);
+    spawn("agent", move || {
+        let sessions = Arc::new(());
+        loop {
+            match accept_with(&listener, SocketFlags::CLOEXEC) {
+                Ok(connection) => {
+                    while Arc::strong_count(&sessions) > MAX_SESSIONS {
+                        std::thread::sleep(std::time::Duration::from_millis(10));
+                    }
+                    let (enclave, session) = (Arc::clone(&enclave), Arc::clone(&sessions));
+                    // Without a thread the connection closes, which the client reports.
+                    let _ = spawn("session", move || {
+                        let ended = run(&enclave, &connection)
+                            .unwrap_or_else(|error| Ended { exit_code: REFUSED, error });
+                        let _ = frame::write(&connection, &ended.to_bytes());
+                        drop(session);
+                    });
+                }
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
+            }
+        }
+    })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body).map(drop)
+}
+
+/// One session, from its request to its end.
+fn run(enclave: &Arc<Enclave>, connection: &OwnedFd) -> Result<Ended, String> {
+    let io = |e: Errno| format!("agent socket: {}", std::io::Error::from(e));
+    let bytes = frame::read(connection).map_err(io)?.ok_or("agent socket: no request came")?;
+    let execute = match Request::parse(&bytes) {
+        Ok(Request::Execute(execute)) => execute,
+        Ok(Request::Kill(_)) => return Err("agent socket: expected exec, got kill".into()),
+        Err(error) => return Err(format!("agent socket: {error}")),
+    };
+    let mut descriptors = Vec::with_capacity(4);
+    for _ in 0..4 {
+        descriptors.push(frame::receive_descriptor(connection).map_err(io)?);
+    }
+    let Ok([signals, stdin, stdout, stderr]) = <[OwnedFd; 4]>::try_from(descriptors) else {
+        return Err("agent socket: expected four descriptors".into());
+    };
+    let request = request(execute);
+    let session = enclave
+        .exec(request.to_json(), [stdin, stdout, stderr])
+        .map_err(|error| error.to_string())?;
+    let target = Arc::clone(enclave);
+    spawn("session signals", move || forward_signals(&target, session, &signals))
+        .map_err(|error| error.to_string())?;
+    match enclave.wait_session(session).map_err(|error| error.to_string())? {
+        SessionEnd::Exited(status) => {
+            let exit_code = urts::ExitStatus::Exited(status).exit_code();
+            Ok(Ended { exit_code: exit_code.into(), error: String::new() })
+        }
+        SessionEnd::Refused(reason) => Ok(Ended { exit_code: REFUSED, error: reason }),
+        SessionEnd::EnclaveEnded(status) => {
+            Ok(Ended { exit_code: 137, error: format!("the enclave ended: {status}") })
+        }
+    }
+}
+
+fn request(execute: Execute) -> WorkloadRequest {
+    WorkloadRequest {
+        kind: Kind::Exec,
+        argv: execute.args,
+        env: execute.env,
+        cwd: execute.cwd,
+        user: User { uid: execute.uid, gid: execute.gid, additional_gids: execute.groups },
+        hostname: String::new(),
+        mounts: Vec::new(),
+        tty: execute.tty,
+        has_stdin: execute.stdin,
+        rlimits: Vec::new(),
+        inputs: BTreeMap::new(),
+    }
+}
+
+/// Passes signals until the session or its client ends. A client that vanishes (its own SIGKILL cannot be
+/// passed on) takes its session with it.
+fn forward_signals(enclave: &Enclave, session: u32, signals: &OwnedFd) {
+    loop {
+        match frame::read(signals.as_fd()) {
+            Ok(Some(bytes)) => {
+                let Ok(Request::Kill(signal)) = Request::parse(&bytes) else { return };
+                if signal == libc::SIGWINCH {
+                    let _ = enclave.window_size(session);
+                }
+                let Ok(signal) = u8::try_from(signal) else { continue };
+                if enclave.signal(session, signal).is_err() {
+                    return;
+                }
+            }
+            Ok(None) | Err(_) => {
+                let _ = enclave.signal(session, libc::SIGKILL as u8);
+                return;
+            }
+        }
+    }
+}
