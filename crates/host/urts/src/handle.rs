@@ -6,6 +6,7 @@ use crate::load::{self, SgxsError};
 use crate::log::{Level, Log};
 use crate::pack::Pack;
 use crate::pool::{Pool, SpawnError, Worker};
+use crate::process::{bound_arenas, ignore_sigpipe, spawn_masked};
 use crate::run;
 use crate::service::clock::Clock;
 use crate::service::events::Events;
@@ -13,7 +14,6 @@ use crate::service::files::Files;
 use crate::service::sessions::Sessions;
 use crate::service::streams::Streams;
 use crate::service::watcher::Watcher;
-use crate::signals::{ignore_sigpipe, spawn_masked};
 use hostcall::{DATA_SIZE, Event};
 use rustix::io::Errno;
 use sgx::driver::{self, Driver, DriverError};
@@ -73,6 +73,7 @@ impl Enclave {
     {
         let (enclave, first_tcs) = load::load(driver, &pack)?;
         ignore_sigpipe();
+        bound_arenas();
         let events = Arc::new(Events::default());
         let watcher = Arc::new(Watcher::new(Arc::clone(&events)).map_err(LoadError::Os)?);
         let shared = Arc::new(Shared {

@@ -27,10 +27,10 @@ mod log;
 mod pack;
 mod parker;
 mod pool;
+mod process;
 mod run;
 pub mod seccomp;
 mod service;
-mod signals;
 
 pub use builtin::BuiltIn;
 pub use end::{ExitStatus, SessionEnd, StopReason};

@@ -42,10 +42,10 @@ pub const SYSCALLS: &[&str] = &[
     "pread64",
     // Streams and events.
     "epoll_ctl",
-    "epoll_wait",
+    "epoll_pwait",
     "eventfd2",
     "ioctl",
-    "poll",
+    "ppoll",
     "preadv2",
     "pwritev2",
     "read",

@@ -1,4 +1,4 @@
-//! Signals of the host process.
+//! Settings of the host process: signals and memory.
 
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
@@ -41,6 +41,16 @@ fn block_asynchronous() -> libc::sigset_t {
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, block.as_ptr(), before.as_mut_ptr());
         before.assume_init()
+    }
+}
+
+/// Bounds the C library's memory arenas. Otherwise it reserves 64 MiB for each of many threads that hardly allocate,
+/// and looks into sysfs for the number of processors when it makes them, which a seccomp profile may forbid.
+pub(crate) fn bound_arenas() {
+    // SAFETY: takes numbers; the call is thread-safe.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
     }
 }
 
