@@ -124,13 +124,6 @@ pub enum PolicyError {
         /// Which.
         path: PathBuf,
     },
-    /// A line of the list is not an absolute path without `.`, `..` and empty components.
-    Line {
-        /// Line number, from 1.
-        number: usize,
-        /// Its text.
-        got: String,
-    },
 }
 
 impl fmt::Display for PolicyError {
@@ -171,9 +164,6 @@ impl fmt::Display for PolicyError {
             }
             Self::InContainer { path } => {
                 write!(f, "{}: lies inside the container's root", path.display())
-            }
-            Self::Line { number, got } => {
-                write!(f, "line {number}: expected a plain absolute path, got {got:?}")
             }
         }
     }

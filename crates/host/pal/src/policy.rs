@@ -21,45 +21,17 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The list's place: one absolute path a line, empty lines and those that start with `#` ignored.
-    pub const LIST: &'static str = "/etc/inclavare-containers/pal-directories";
-
     /// No library may be loaded: the default.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// These directories, whose files belong to root or to `trusted_uid`.
+    /// These directories, spelled as a path asks for them, whose files belong to root or to `trusted_uid`. Where the
+    /// list comes from is the program's affair; only root may be able to change it.
     #[must_use]
     pub fn new(directories: Vec<PathBuf>, trusted_uid: u32) -> Self {
         Self { directories, trusted: trusted_uid }
-    }
-
-    /// Reads the list at `path`; a missing file is an empty list.
-    ///
-    /// # Errors
-    /// The file or a directory above it can be changed by others than root, or a line is no plain path.
-    pub fn from_file(path: &Path) -> Result<Self, PolicyError> {
-        let policy = Self::none();
-        let Some((directory, name)) = split(path) else {
-            return Err(PolicyError::Kind { path: path.to_owned() });
-        };
-        let missing = |error: &PolicyError| matches!(error, PolicyError::Open { errno, .. } if *errno == rustix::io::Errno::NOENT);
-        let opened = policy
-            .open_directory(directory, None)
-            .and_then(|directory| policy.open_file(&directory, name, path));
-        let file = match opened {
-            Err(error) if missing(&error) => return Ok(policy),
-            result => result?,
-        };
-        let text = std::io::read_to_string(std::fs::File::from(file)).map_err(|error| {
-            let errno = error.raw_os_error().map_or(rustix::io::Errno::INVAL, |errno| {
-                rustix::io::Errno::from_raw_os_error(errno)
-            });
-            PolicyError::Open { path: path.to_owned(), errno }
-        })?;
-        Ok(Self { directories: parse(&text)?, ..policy })
     }
 
     /// Opens the library at `path`, if it may be one. `container_root` is the root of the container that asks.
@@ -184,21 +156,6 @@ fn is_plain(path: &Path) -> bool {
         && !bytes.contains(&0)
 }
 
-fn parse(text: &str) -> Result<Vec<PathBuf>, PolicyError> {
-    let mut directories = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        if !is_plain(Path::new(line)) {
-            return Err(PolicyError::Line { number: index + 1, got: line.to_owned() });
-        }
-        directories.push(PathBuf::from(line));
-    }
-    Ok(directories)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,28 +271,5 @@ mod tests {
         let host = std::fs::File::open("/").unwrap();
         let error = fixture.policy.open(&path, Some(host.as_fd())).unwrap_err();
         assert!(matches!(error, PolicyError::InContainer { .. }), "after the root was changed");
-    }
-
-    #[test]
-    fn the_list_is_read_from_a_file_that_only_root_can_change() {
-        let fixture = fixture();
-        let list = fixture.base.path().join("pal/list");
-        assert_eq!(Policy::from_file(&list), Ok(Policy::none()), "missing: empty");
-        std::fs::write(&list, "# runtimes\n\n/usr/lib/pal\n").unwrap();
-        set_mode(&list, 0o644);
-        if rustix::process::geteuid().is_root() {
-            let policy = Policy::from_file(&list).unwrap();
-            assert_eq!(policy, Policy::new(vec!["/usr/lib/pal".into()], 0));
-            set_mode(&list, 0o666);
-        }
-        assert!(Policy::from_file(&list).is_err(), "another owner, or writable");
-    }
-
-    #[test]
-    fn a_line_that_is_no_plain_path_is_named() {
-        for (text, number) in [("/a\nb", 2), ("/a/../b", 1), ("\n\n/a//b", 3), ("/", 1)] {
-            let error = parse(text).unwrap_err();
-            assert!(matches!(error, PolicyError::Line { number: got, .. } if got == number));
-        }
     }
 }
