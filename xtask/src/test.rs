@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must pass before a change lands.
 
-use crate::run::{Result, cargo, pass};
+use crate::run::{Result, cargo, pass, programs};
 use clap::Args;
 
 /// What to run.
@@ -28,5 +28,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.all {
         tests.env("INCLAVARE_TEST_ALL", "1");
     }
-    pass(&mut tests)
+    pass(&mut tests)?;
+    // Its own workspace; the shared target directory saves compiling the same crates again.
+    let mut fuzz = cargo();
+    fuzz.args(["test", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]);
+    fuzz.arg(programs("dev").parent().expect("the profile's folder lies in it"));
+    if arguments.all {
+        fuzz.env("FUZZ_ITERATIONS", "100000");
+    }
+    pass(&mut fuzz)
 }

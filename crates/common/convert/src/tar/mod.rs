@@ -115,6 +115,5 @@ pub fn fuzz(bytes: &[u8]) {
     }
 }
 
-
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,0 +1,51 @@
+//! Every parser of outside bytes as a function of bytes, with seeds to start from.
+//!
+//! A target asserts only what its parser promises of any input: that it returns, and what holds of what it
+//! accepts. The same functions are driven by cargo-fuzz (`../fuzz_targets`) and by the smoke test, which
+//! needs nothing but stable Rust and runs with the other tests.
+#![forbid(unsafe_code)]
+
+pub mod mutate;
+pub mod run;
+mod seeds;
+
+/// One parser.
+pub struct Target {
+    /// Its name: the program of cargo-fuzz and the folder of its corpus.
+    pub name: &'static str,
+    /// Feeds it.
+    pub run: fn(&[u8]),
+    /// Inputs that it accepts, to mutate.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Whether it accepts an input: the seeds must be accepted, or mutations of them test nothing.
+    pub accepts: fn(&[u8]) -> bool,
+}
+
+macro_rules! targets {
+    ($($name:ident: $accepts:expr;)+) => {
+        /// All targets.
+        pub const TARGETS: &[Target] = &[$(
+            Target {
+                name: stringify!($name),
+                run: run::$name,
+                seeds: seeds::$name,
+                accepts: $accepts,
+            },
+        )+];
+    };
+}
+
+targets! {
+    sgxs: |bytes| sgx::sgxs::mrenclave::<sgx::hash::Portable, _>(bytes).is_ok();
+    sigstruct: |bytes| sgx::Sigstruct::parse_verified::<sgx::hash::Portable>(bytes).is_ok();
+    elf: |bytes| libos::elf::parse(bytes).is_ok();
+    enclave_elf: |bytes| enclave_image::load(bytes, run::ENCLAVE_BASE).is_ok();
+    manifest: |bytes| workload::manifest::Manifest::parse(bytes).is_ok();
+    request: |bytes| workload::request::Request::parse(bytes).is_ok();
+    metadata: |bytes| run::open_metadata(bytes).is_ok();
+    tar: |bytes| run::entries(bytes) > 0;
+    layer: |bytes| run::entries(bytes) > 0;
+    image_documents: |bytes| !bytes.is_empty();
+    hostcall_request: |bytes| !bytes.is_empty();
+    hostcall_reply: |bytes| !bytes.is_empty();
+}

@@ -1,0 +1,158 @@
+//! The targets.
+
+use hostcall::{BLOCK_SIZE, DATA_SIZE};
+use libos::elf;
+use libos::patch::{Action, CHUNK_SIZE, Image};
+use workload::manifest::Manifest;
+use workload::meta::{BLOCK, Blocks, Meta, MetaError};
+use workload::request::{Request, admit};
+
+/// SGXS streams.
+pub fn sgxs(bytes: &[u8]) {
+    sgx::sgxs::fuzz(bytes);
+}
+
+/// SIGSTRUCT.
+pub fn sigstruct(bytes: &[u8]) {
+    sgx::sigstruct::fuzz(bytes);
+}
+
+/// Programs that the library OS loads: headers, then the search for system-call sites.
+pub fn elf(bytes: &[u8]) {
+    let Ok(program) = elf::parse(bytes) else { return };
+    let Ok(image) = Image::open(bytes, &program) else { return };
+    for chunk in 0..(bytes.len() as u64).div_ceil(CHUNK_SIZE) {
+        let Ok(sites) = image.sites(chunk, bytes) else { continue };
+        for site in sites.iter() {
+            let at = usize::try_from(site.offset).expect("inside a slice");
+            let start = site.offset.checked_sub(site.before()).expect("inside the file");
+            assert!(start >= chunk * CHUNK_SIZE && site.offset + 2 <= (chunk + 1) * CHUNK_SIZE);
+            match site.action {
+                Action::Cpuid => assert_eq!(bytes[at..at + 2], [0x0f, 0xa2]),
+                Action::Syscall(moved) => {
+                    assert_eq!(bytes[at..at + 2], [0x0f, 0x05]);
+                    assert_eq!(bytes[at - moved.bytes().len()..at], *moved.bytes());
+                }
+            }
+        }
+    }
+}
+
+/// Where [`enclave_elf`] loads.
+pub const ENCLAVE_BASE: u64 = 0xff80_0000;
+
+/// The enclave program that the converter lays out.
+pub fn enclave_elf(bytes: &[u8]) {
+    let _ = enclave_image::load(bytes, ENCLAVE_BASE);
+}
+
+/// The workload manifest. What is read is spelt canonically.
+pub fn manifest(bytes: &[u8]) {
+    if let Ok(manifest) = Manifest::parse(bytes) {
+        assert_eq!(manifest.to_canonical(), bytes);
+    }
+}
+
+/// What the host asks to run, held against a manifest.
+pub fn request(bytes: &[u8]) {
+    let manifest = crate::seeds::a_manifest();
+    if let Ok(request) = Request::parse(bytes)
+        && let Ok(admitted) = admit(&manifest, &request)
+    {
+        assert!(!admitted.argv.is_empty(), "admitted without a program");
+    }
+}
+
+/// Metadata of the root file system, walked from the root.
+pub fn metadata(bytes: &[u8]) {
+    let Ok(meta) = open_metadata(bytes) else { return };
+    let mut budget = 1000;
+    for number in 0..meta.inodes().min(100) {
+        let Ok(inode) = meta.inode(number as u32) else { continue };
+        let _ = meta.symlink_target(&inode);
+        let _ = meta.data_path(&inode);
+        let _ = meta.lookup(&inode, b"etc");
+        for (name, _) in meta.xattrs(&inode).unwrap_or_default() {
+            let _ = meta.xattr_value(&inode, &name);
+        }
+        for index in 0..inode.entries() {
+            budget -= 1;
+            if budget == 0 {
+                return;
+            }
+            if let Ok(entry) = meta.entry(&inode, index) {
+                assert!(!entry.name.is_empty() && !entry.name.contains(&b'/'));
+            }
+        }
+    }
+}
+
+/// Blocks of a slice.
+pub(crate) struct Slice<'a>(&'a [u8]);
+
+impl Blocks for Slice<'_> {
+    type Block = Vec<u8>;
+    type Error = ();
+    fn block(&self, index: u64) -> Result<Vec<u8>, ()> {
+        let start =
+            usize::try_from(index).ok().and_then(|index| index.checked_mul(BLOCK)).ok_or(())?;
+        let end = start.checked_add(BLOCK).ok_or(())?;
+        self.0.get(start..end).map(<[u8]>::to_vec).ok_or(())
+    }
+}
+
+pub(crate) fn open_metadata(bytes: &[u8]) -> Result<Meta<Slice<'_>>, MetaError<()>> {
+    Meta::open(Slice(bytes), bytes.len() as u64)
+}
+
+/// tar archives.
+pub fn tar(bytes: &[u8]) {
+    convert::tar::fuzz(bytes);
+}
+
+/// Entries at the start of an archive.
+pub(crate) fn entries(bytes: &[u8]) -> usize {
+    let mut archive = convert::tar::Archive::new(bytes);
+    core::iter::from_fn(|| archive.next().ok().flatten().map(drop)).count()
+}
+
+/// Layers of an image.
+pub fn layer(bytes: &[u8]) {
+    convert::layer::fuzz(bytes);
+}
+
+/// The JSON documents of an image.
+pub fn image_documents(bytes: &[u8]) {
+    convert::image::fuzz(bytes);
+}
+
+/// A host-call block as the host finds it.
+pub fn hostcall_request(bytes: &[u8]) {
+    let mut scratch = Box::new([0; DATA_SIZE]);
+    hostcall::fuzz::host_decodes(&mut block(bytes), &mut scratch);
+}
+
+/// A host-call block as a hostile host leaves it, for a request that the first byte chooses.
+pub fn hostcall_reply(bytes: &[u8]) {
+    use hostcall::Request as Call;
+    let (choice, bytes) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
+    let call = match choice % 4 {
+        0 => Call::NextEvent {},
+        1 => Call::SessionRequest { session: 0, offset: 0 },
+        2 => Call::FileRead { file: 1, offset: 0, length: 100 },
+        _ => Call::Park { timeout_ns: 1 },
+    };
+    let mut into = vec![0; DATA_SIZE];
+    hostcall::fuzz::enclave_decodes(&mut block(bytes), &call, &mut into);
+}
+
+/// A block that starts with these bytes.
+fn block(bytes: &[u8]) -> Vec<u64> {
+    let mut words = vec![0; BLOCK_SIZE / 8];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks(8)) {
+        let mut eight = [0; 8];
+        eight[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_le_bytes(eight);
+    }
+    words
+}
