@@ -4,6 +4,9 @@
 
 extern crate alloc;
 
+pub use boot::boot;
+
+pub mod boot;
 pub mod cpuid;
 pub mod elf;
 pub mod errno;
@@ -15,11 +18,13 @@ pub mod mm;
 pub mod patch;
 pub mod platform;
 pub mod process;
+pub mod procview;
 pub mod signal;
 pub mod sync;
 pub mod syscall;
 #[cfg(test)]
 mod testing;
 pub mod thread;
+pub mod timers;
 pub mod usermem;
 pub mod wait;

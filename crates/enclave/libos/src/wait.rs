@@ -48,6 +48,12 @@ impl ThreadRef {
         Self { platform, thread: platform.current() }
     }
 
+    /// A thread that was started.
+    #[must_use]
+    pub fn new(platform: &'static dyn Platform, thread: ThreadId) -> Self {
+        Self { platform, thread }
+    }
+
     /// Ends its park, or its next one.
     pub fn wake(&self) {
         self.platform.unpark(self.thread);

@@ -9,6 +9,8 @@ use super::walk::path_of;
 use crate::errno::Errno;
 use crate::platform::Platform;
 use crate::process::Credentials;
+use crate::signal::info::Fields;
+use crate::signal::{Disposition, Info, Set};
 use crate::thread::Thread;
 use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue};
@@ -70,30 +72,52 @@ impl Task for Thread {
         Self::wait(self, queues, deadline_ns, || attempt().then_some(()))
     }
 
-    // Signals are not delivered yet: what follows answers as for a process that has none.
-
-    fn set_wait_mask(&self, _mask: u64) {}
-
-    fn signal_self(&self, _signo: u8) {}
-
-    fn signal_group(&self, _pgid: u32, _signo: u8) -> bool {
-        false
+    fn set_wait_mask(&self, mask: u64) {
+        self.replace_mask(Set(mask));
     }
 
-    fn is_signal_ignored(&self, _signo: u8) -> bool {
-        false
+    fn signal_self(&self, signo: u8) {
+        // A full queue loses a real-time signal, which the file layer does not send.
+        let _ = self.signal(Info::kernel(signo));
     }
 
-    fn take_signal(&self, _mask: u64) -> Option<TakenSignal> {
-        None
+    fn signal_group(&self, pgid: u32, signo: u8) -> bool {
+        self.kernel.signal_group(pgid, Info::kernel(signo))
     }
 
-    fn has_signal(&self, _mask: u64) -> bool {
-        false
+    fn is_signal_ignored(&self, signo: u8) -> bool {
+        self.blocks(signo)
+            || self.process.actions().lock().disposition(signo) == Disposition::Ignore
+    }
+
+    fn take_signal(&self, mask: u64) -> Option<TakenSignal> {
+        let info = self.take_pending(Set(mask))?;
+        let mut taken = TakenSignal {
+            signo: info.signal.into(),
+            errno: info.errno,
+            code: info.code,
+            ..TakenSignal::default()
+        };
+        match info.fields {
+            Fields::Sender { pid, uid, value } => {
+                (taken.pid, taken.uid, taken.value) = (pid, uid, value);
+            }
+            Fields::Child { pid, uid, status } => {
+                (taken.pid, taken.uid, taken.status) = (pid, uid, status);
+            }
+            Fields::Timer { value, .. } => taken.value = value,
+            Fields::Fault { .. } => {}
+        }
+        Some(taken)
+    }
+
+    fn has_signal(&self, mask: u64) -> bool {
+        let own = self.signals.lock().pending.set();
+        !own.or(self.process.pending_set()).and(Set(mask)).is_empty()
     }
 
     fn signal_queue(&self) -> Arc<WaitQueue> {
-        Arc::new(WaitQueue::new())
+        self.process.signal_queue.clone()
     }
 
     fn pgid(&self) -> u32 {
@@ -111,7 +135,7 @@ impl Task for Thread {
     }
 
     fn is_group_orphaned(&self) -> bool {
-        false
+        self.process.is_orphaned()
     }
 }
 

@@ -9,7 +9,7 @@ use super::frame::Bytes;
 use super::shared::SHARED;
 use crate::elf::{self, FileBytes};
 use crate::fs::file::PageSource;
-use crate::patch::{CHUNK_SIZE, Image, SLOT_SIZE, Trampolines};
+use crate::patch::{Action, CHUNK_SIZE, Image, SLOT_SIZE, Trampolines};
 use crate::platform::{Access, PAGE_SIZE};
 use crate::sync::Mutex;
 use alloc::collections::BTreeMap;
@@ -137,6 +137,16 @@ impl MappedImage {
                 }
             }
         }
+    }
+
+    /// Whether the file has a CPUID at `address` (which patching made UD2).
+    #[must_use]
+    pub fn is_cpuid(&self, address: u64) -> bool {
+        let Some(offset) = address.checked_sub(self.origin) else { return false };
+        let sites = self.image.sites(offset / CHUNK_SIZE, &FileBytes(&*self.source));
+        sites.is_ok_and(|sites| {
+            sites.iter().any(|site| site.offset == offset && site.action == Action::Cpuid)
+        })
     }
 
     /// Puts a slot into memory; false without enclave memory.

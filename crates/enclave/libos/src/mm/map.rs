@@ -487,6 +487,16 @@ impl Mm {
         })
     }
 
+    /// Whether the instruction at `address` was a CPUID before patching.
+    #[must_use]
+    pub fn is_cpuid_site(&self, address: u64) -> bool {
+        let image = self.with(|state| match &state.space(self.id).vmas.find(address)?.1.backing {
+            Backing::File { image, .. } => image.clone(),
+            _ => None,
+        });
+        image.is_some_and(|image| image.is_cpuid(address))
+    }
+
     /// This address space's name, for keys.
     #[must_use]
     pub fn id(&self) -> MmId {

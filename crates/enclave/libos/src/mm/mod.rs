@@ -20,6 +20,7 @@ pub mod map;
 pub mod residency;
 pub mod shared;
 
+pub mod syscalls;
 pub mod va;
 pub mod vma;
 

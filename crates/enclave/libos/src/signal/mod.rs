@@ -1,10 +1,13 @@
-//! Signals: what they are as data. Sending and delivering stand with processes and threads.
+//! Signals: what they are as data, how they are sent and delivered, and the system calls.
 
 pub mod action;
+pub mod deliver;
 pub mod frame;
 pub mod info;
 pub mod queue;
+pub mod send;
 pub mod set;
+pub mod syscalls;
 
 pub use action::{Action, Actions, DefaultAction, Disposition};
 pub use info::Info;
