@@ -38,9 +38,13 @@ fn main() {
         println!("cargo::rustc-env=ENCLAVE_ELF={}", prebuilt.display());
         return;
     }
-    // One target directory, so that the variants share what they have in common; the product is moved out of
-    // the way of the next.
-    let target_directory = out.join("enclave");
+    // One target directory for all variants, and for all feature sets of this crate (OUT_DIR differs by them), so
+    // that they share what they have in common; the product is moved out of the way of the next.
+    let target_directory = out
+        .ancestors()
+        .nth(2)
+        .expect("OUT_DIR is target/profile/build/package/out")
+        .join("enclave-image-target");
     if std::env::var_os("CARGO_FEATURE_SMOKE").is_some() {
         let product = build(&root, &target_directory, &["--features", "smoke"]);
         let smoke = keep(&product, &out.join("enclave-smoke.elf"));

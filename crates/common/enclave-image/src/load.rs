@@ -287,7 +287,7 @@ mod tests {
         let code =
             loaded.segments.iter().find(|s| s.rights == Rights::ReadExecute).expect("has code");
         assert!(loaded.entry >= code.offset);
-        assert!(loaded.segments.iter().all(|s| s.bytes.len() as u64 % PAGE_SIZE == 0));
+        assert!(loaded.segments.iter().all(|s| (s.bytes.len() as u64).is_multiple_of(PAGE_SIZE)));
     }
 
     #[test]

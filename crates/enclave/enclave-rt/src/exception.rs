@@ -264,6 +264,8 @@ fn to_kernel(
     answer: u64,
     keeps_vectors: bool,
 ) {
+    // Whoever kicked is answered by any way out: the library OS looks at what was stored before the kick.
+    thread.kick.store(0, Ordering::Relaxed);
     thread.fs_live.set(gpr.fsbase);
     thread.phase.store(phase::RUNNING, Ordering::Relaxed);
     gpr.rip = user::user_return as *const () as u64;

@@ -40,7 +40,6 @@ pub(crate) struct Heap<G: Grow> {
 
 impl<G: Grow> Heap<G> {
     /// An allocator with nothing to give until [`start`](Self::start).
-
     pub(crate) const fn new() -> Self {
         Self {
             classes: [const { Mutex::new(FreeList(ptr::null_mut())) }; CLASSES.len()],
@@ -119,12 +118,13 @@ unsafe impl<G: Grow> GlobalAlloc for Heap<G> {
         if old.is_some() && old == new {
             return block;
         }
-        if old.is_none() && new.is_none() {
-            if let Some(talc) = &mut *self.general.lock() {
-                // SAFETY: the block is the general allocator's, with this layout; the new size is not 0.
-                if unsafe { talc.try_realloc_in_place(block, layout, new_size) } {
-                    return block;
-                }
+        if old.is_none()
+            && new.is_none()
+            && let Some(talc) = &mut *self.general.lock()
+        {
+            // SAFETY: the block is the general allocator's, with this layout; the new size is not 0.
+            if unsafe { talc.try_realloc_in_place(block, layout, new_size) } {
+                return block;
             }
         }
         // SAFETY: GlobalAlloc's caller promises a size that is not 0.
@@ -287,7 +287,7 @@ mod tests {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            if random % 3 != 0 || live.is_empty() {
+            if !random.is_multiple_of(3) || live.is_empty() {
                 let size =
                     1 + (random >> 8) as usize % [100, 2000, 20_000][(random >> 3) as usize % 3];
                 let layout = layout(size, 1 << ((random >> 40) % 13));

@@ -398,8 +398,8 @@ mod tests {
     #[test]
     fn strlen_counts() {
         // SAFETY: terminated.
-        assert_eq!(unsafe { strlen(b"enclave\0x".as_ptr()) }, 7);
+        assert_eq!(unsafe { strlen(c"enclave".as_ptr().cast()) }, 7);
         // SAFETY: terminated.
-        assert_eq!(unsafe { strlen(b"\0".as_ptr()) }, 0);
+        assert_eq!(unsafe { strlen(c"".as_ptr().cast()) }, 0);
     }
 }

@@ -110,7 +110,7 @@ impl Platform for Runtime {
     fn run_user(&self, context: &mut UserContext) -> UserExit {
         let thread = Thread::current();
         thread.host_faults.set(0);
-        let is_canonical = |address: u64| address < 1 << 47 || address >= !0 << 47;
+        let is_canonical = |address: u64| !(1 << 47..!0 << 47).contains(&address);
         if !self.layout.user().contains(&context.regs.rip) || !is_canonical(context.regs.fs_base) {
             // What the CPU would say at the jump, had the program been there.
             return UserExit::Exception { vector: 13, error_code: 0, address: 0 };

@@ -22,6 +22,8 @@ const HEADER: usize = 512;
 const HEADER_END: usize = 576;
 /// Bit of SSE in XSTATE_BV.
 const SSE: u64 = 2;
+/// Bit of PKRU in XSTATE_BV.
+const PKRU: u64 = 1 << 9;
 
 /// Every component in its initial configuration: XSTATE_BV is 0, MXCSR the default.
 pub(crate) static INITIAL: XState = {
@@ -46,10 +48,12 @@ pub(crate) fn xfrm() -> u64 {
 }
 
 /// Makes a state loadable whatever it contains: XRSTOR faults on components outside XFRM, on a compacted
-/// format, on reserved header bytes and reserved bits of MXCSR.
+/// format, on reserved header bytes and reserved bits of MXCSR. PKRU is always the initial value, which
+/// permits everything: there are no protection keys for programs, and a state that denies key 0 would deny
+/// the library OS its own memory.
 pub(crate) fn sanitise(state: &mut XState, xfrm: u64) {
     let bytes = &mut state.0;
-    let components = read_u64(bytes, HEADER) & xfrm;
+    let components = read_u64(bytes, HEADER) & xfrm & !PKRU;
     bytes[HEADER..HEADER + 8].copy_from_slice(&components.to_le_bytes());
     bytes[HEADER + 8..HEADER_END].fill(0);
     bytes[MXCSR + 2..MXCSR + 4].fill(0);
@@ -118,8 +122,8 @@ mod tests {
     #[test]
     fn a_poisoned_state_becomes_loadable() {
         let mut state = XState([0xff; XSTATE_SIZE]);
-        sanitise(&mut state, 0xe7);
-        assert_eq!(read_u64(&state.0, HEADER), 0xe7);
+        sanitise(&mut state, 0x2e7);
+        assert_eq!(read_u64(&state.0, HEADER), 0xe7, "not PKRU");
         assert!(state.0[HEADER + 8..HEADER_END].iter().all(|byte| *byte == 0));
         assert_eq!(&state.0[MXCSR..MXCSR + 4], [0xff, 0xff, 0, 0]);
     }

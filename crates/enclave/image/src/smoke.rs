@@ -353,6 +353,7 @@ fn flags(platform: &'static dyn Platform) -> Result<(), String> {
     let illegal = UserExit::Exception { vector: 6, error_code: 0, address: 0 };
     expect("exit", platform.run_user(&mut context), illegal)?;
     expect("DF and AC after the call", context.regs.rflags & 0x4_0400, 0x4_0400)?;
+    log(platform, "the flags survive".into());
     // A poisoned extended state does not make XRSTOR fault.
     context.xstate.0.fill(0xff);
     context.regs.rip = AT + 16;
