@@ -141,6 +141,9 @@ pub trait Enclave: Send + Sync {
 
     /// Page-table permissions of a range: `mprotect(2)` on the enclave's mapping.
     ///
+    /// A page that was added starts with those of its SECINFO (a TCS with read and write), and never gets
+    /// more. Every other page of ELRANGE from 64 KiB up starts with all.
+    ///
     /// # Errors
     /// A range outside ELRANGE or rights that the kernel refuses.
     fn protect(&self, pages: Range<u64>, protection: Protection) -> Result<(), DriverError>;
