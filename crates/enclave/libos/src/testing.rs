@@ -20,6 +20,7 @@ pub(crate) struct Machine {
     unparked: Condvar,
     started: Instant,
     range: Range<u64>,
+    host: &'static dyn Host,
 }
 
 thread_local! {
@@ -32,6 +33,11 @@ thread_local! {
 impl Machine {
     /// With user memory at `[0x10000, 1 GiB)` and room for `limit` pages.
     pub(crate) fn leak(limit: usize) -> &'static Self {
+        Self::with_host(limit, &NoHost)
+    }
+
+    /// Likewise, over a host that has files and streams.
+    pub(crate) fn with_host(limit: usize, host: &'static dyn Host) -> &'static Self {
         Box::leak(Box::new(Self {
             pages: Mutex::default(),
             limit,
@@ -39,6 +45,7 @@ impl Machine {
             unparked: Condvar::new(),
             started: Instant::now(),
             range: 0x10000..1 << 30,
+            host,
         }))
     }
 
@@ -200,7 +207,7 @@ impl Platform for Machine {
         true
     }
     fn host(&self) -> &dyn Host {
-        &NoHost
+        self.host
     }
 }
 

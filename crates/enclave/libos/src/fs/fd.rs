@@ -265,6 +265,14 @@ impl Table {
         slot.map(|slot| slot.file.clone()).ok_or(Errno::EBADF)
     }
 
+    /// Likewise, but not one that stands for a path only.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn get_file(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        self.get(fd).and_then(|open| if open.is_path() { Err(Errno::EBADF) } else { Ok(open) })
+    }
+
     /// Puts a description under the lowest free number that is at least `from` and below `limit`.
     ///
     /// # Errors

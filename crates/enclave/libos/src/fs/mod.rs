@@ -30,6 +30,10 @@ pub mod syscalls;
 pub mod sysfs;
 pub mod task;
 pub mod terminal;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod verified;
 pub mod walk;

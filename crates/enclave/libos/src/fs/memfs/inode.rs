@@ -170,11 +170,13 @@ impl Inode for Node {
         if is_within(&to, &moved) {
             return Err(Errno::EINVAL);
         }
+        let this = self.this.upgrade().ok_or(Errno::ENOENT)?;
+        if existing.as_ref().is_some_and(|existing| is_within(&this, existing)) {
+            let is_exchange = mode == RenameMode::Exchange;
+            return Err(if is_exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
+        }
         match (existing, mode) {
             (Some(other), RenameMode::Exchange) => {
-                if is_within(&self.this.upgrade().ok_or(Errno::ENOENT)?, &other) {
-                    return Err(Errno::EINVAL);
-                }
                 self.directory()?.lock().replace(name, other.clone());
                 to.directory()?.lock().replace(to_name, moved.clone());
                 self.adopt(&other, name, &to);

@@ -30,7 +30,7 @@ use super::stat::{FileType, Time, makedev};
 use crate::errno::Errno;
 use crate::platform::Platform;
 use crate::sync::Mutex;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hashbrown::HashMap;
@@ -137,8 +137,9 @@ pub struct Fs {
     /// Held over every change of names, so that a rename is one step.
     tree: Mutex<()>,
     lower: Option<Arc<dyn Lower>>,
-    /// Nodes from below with more than one name.
-    loaded: Mutex<HashMap<u64, Weak<Node>>>,
+    /// Nodes from below with more than one name: they stay, for a name that was not looked at yet must find
+    /// what was changed through another.
+    loaded: Mutex<HashMap<u64, Arc<Node>>>,
     /// This file system's own limit, and the one it shares.
     budgets: [Arc<Budget>; 2],
     devices: Option<Arc<dyn DeviceOpener>>,

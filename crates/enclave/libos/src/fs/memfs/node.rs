@@ -106,11 +106,11 @@ impl Node {
             return Self::reflect(fs, id, below, parent);
         }
         let mut loaded = fs.loaded.lock();
-        if let Some(node) = loaded.get(&id).and_then(Weak::upgrade) {
-            return Ok(node);
+        if let Some(node) = loaded.get(&id) {
+            return Ok(node.clone());
         }
         let node = Self::reflect(fs, id, below, parent)?;
-        loaded.insert(id, Arc::downgrade(&node));
+        loaded.insert(id, node.clone());
         Ok(node)
     }
 

@@ -113,6 +113,8 @@ fn find_or_create(
     loop {
         let name = match &parent.last {
             Last::Name(name, false) => name.clone(),
+            Last::Name(_, true) => return Err(Errno::EISDIR),
+            _ if flags & O_EXCL != 0 => return Err(Errno::EEXIST),
             _ => return Err(Errno::EISDIR),
         };
         let found = match walk::lookup(caller, &parent.directory, &name) {

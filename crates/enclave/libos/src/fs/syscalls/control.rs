@@ -9,7 +9,6 @@ use crate::fs::pipe::PipeEnd;
 use crate::fs::stat::FileType;
 use crate::fs::task::{Task, retry};
 use crate::syscall::Args;
-use alloc::sync::Arc;
 
 const FD_CLOEXEC: u32 = 1;
 
@@ -23,10 +22,7 @@ const FIOASYNC: u32 = 0x5452;
 pub(super) fn ioctl(task: &dyn Task, args: &Args) -> SysResult {
     let files = task.files();
     let (fd, request, argument) = (args.int(0), unsigned(args, 1), args.0[2]);
-    let open = files.get(fd)?;
-    if open.is_path() {
-        return Err(Errno::EBADF);
-    }
+    let open = files.get_file(fd)?;
     match request {
         FIOCLEX | FIONCLEX => files.set_cloexec(fd, request == FIOCLEX)?,
         FIONBIO | FIOASYNC => {
@@ -201,11 +197,8 @@ pub(super) fn flock(task: &dyn Task, args: &Args) -> SysResult {
     const LOCK_EX: u32 = 2;
     const LOCK_NB: u32 = 4;
     const LOCK_UN: u32 = 8;
-    let open: Arc<OpenFile> = task.files().get(args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     let operation = unsigned(args, 1);
-    if open.is_path() {
-        return Err(Errno::EBADF);
-    }
     let key = match open.file.inode() {
         Some(inode) => inode.key(),
         None => (open.file.stat().dev, open.file.stat().ino),

@@ -51,10 +51,7 @@ fn list(
     args: &Args,
     encode: impl Fn(&DirEntry<'_>, &mut Vec<u8>) -> usize,
 ) -> SysResult {
-    let open = task.files().get(args.int(0))?;
-    if !open.is_readable() {
-        return Err(Errno::EBADF);
-    }
+    let open = task.files().get_file(args.int(0))?;
     let inode = open.file.inode().ok_or(Errno::ENOTDIR)?;
     if inode.file_type() != FileType::Directory {
         return Err(Errno::ENOTDIR);

@@ -23,113 +23,118 @@ use crate::syscall::{Args, Entry};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Wraps a handler of this directory for the table.
-macro_rules! full {
-    ($number:literal, $handler:path) => {
+/// What serves a call.
+pub(super) type Handler = fn(&dyn Task, &Args) -> SysResult;
+
+/// Makes the table for the kernel, and one of bare handlers for the tests.
+macro_rules! calls {
+    ($($number:literal => $handler:path $(, $note:literal)?;)*) => {
+        /// Served by the file layer.
+        pub const TABLE: &[Entry] = &[$(calls!(@entry $number $handler $(, $note)?)),*];
+        #[cfg(test)]
+        pub(super) const HANDLERS: &[(u16, Handler)] = &[$(($number, $handler)),*];
+    };
+    (@entry $number:literal $handler:path) => {
         Entry::full($number, |thread, args| $handler(&**thread, args))
     };
-}
-
-macro_rules! partial {
-    ($number:literal, $handler:path, $note:literal) => {
+    (@entry $number:literal $handler:path, $note:literal) => {
         Entry::partial($number, $note, |thread, args| $handler(&**thread, args))
     };
 }
 
-/// Served by the file layer.
-pub const TABLE: &[Entry] = &[
-    full!(0, rw::read),
-    full!(1, rw::write),
-    full!(2, open::open),
-    full!(3, open::close),
-    full!(4, stat::stat),
-    full!(5, stat::fstat),
-    full!(6, stat::lstat),
-    full!(8, positions::lseek),
-    partial!(16, control::ioctl, "requests of the files that exist here"),
-    full!(17, rw::pread64),
-    full!(18, rw::pwrite64),
-    full!(19, rw::readv),
-    full!(20, rw::writev),
-    full!(21, attributes::access),
-    full!(22, open::pipe),
-    full!(32, open::dup),
-    full!(33, open::dup2),
-    full!(40, rw::sendfile),
-    partial!(72, control::fcntl, "no leases, no directory notification, no SIGIO"),
-    full!(73, control::flock),
-    full!(74, positions::fsync),
-    full!(75, positions::fsync),
-    full!(76, positions::truncate),
-    full!(77, positions::ftruncate),
-    full!(78, directories::getdents),
-    full!(79, directories::getcwd),
-    full!(80, directories::chdir),
-    full!(81, directories::fchdir),
-    full!(82, names::rename),
-    full!(83, names::mkdir),
-    full!(84, names::rmdir),
-    full!(85, open::creat),
-    full!(86, names::link),
-    full!(87, names::unlink),
-    full!(88, names::symlink),
-    full!(89, names::readlink),
-    full!(90, attributes::chmod),
-    full!(91, attributes::fchmod),
-    full!(92, attributes::chown),
-    full!(93, attributes::fchown),
-    full!(94, attributes::lchown),
-    full!(95, directories::umask),
-    full!(132, attributes::utime),
-    full!(133, names::mknod),
-    full!(137, stat::statfs),
-    full!(138, stat::fstatfs),
-    full!(161, directories::chroot),
-    full!(162, positions::sync),
-    full!(188, xattr::setxattr),
-    full!(189, xattr::lsetxattr),
-    full!(190, xattr::fsetxattr),
-    full!(191, xattr::getxattr),
-    full!(192, xattr::lgetxattr),
-    full!(193, xattr::fgetxattr),
-    full!(194, xattr::listxattr),
-    full!(195, xattr::llistxattr),
-    full!(196, xattr::flistxattr),
-    full!(197, xattr::removexattr),
-    full!(198, xattr::lremovexattr),
-    full!(199, xattr::fremovexattr),
-    full!(217, directories::getdents64),
-    full!(221, positions::fadvise64),
-    full!(235, attributes::utimes),
-    full!(257, open::openat),
-    full!(258, names::mkdirat),
-    full!(259, names::mknodat),
-    full!(260, attributes::fchownat),
-    full!(261, attributes::futimesat),
-    full!(262, stat::newfstatat),
-    full!(263, names::unlinkat),
-    full!(264, names::renameat),
-    full!(265, names::linkat),
-    full!(266, names::symlinkat),
-    full!(267, names::readlinkat),
-    full!(268, attributes::fchmodat),
-    full!(269, attributes::faccessat),
-    full!(280, attributes::utimensat),
-    partial!(285, positions::fallocate, "no collapse, insert or unshare"),
-    full!(292, open::dup3),
-    full!(293, open::pipe2),
-    full!(295, rw::preadv),
-    full!(296, rw::pwritev),
-    full!(306, positions::syncfs),
-    full!(316, names::renameat2),
-    full!(326, rw::copy_file_range),
-    partial!(327, rw::preadv2, "RWF_HIPRI, DSYNC, SYNC and NOWAIT have no effect"),
-    partial!(328, rw::pwritev2, "RWF_HIPRI, DSYNC, SYNC and NOWAIT have no effect"),
-    full!(332, stat::statx),
-    full!(436, open::close_range),
-    full!(439, attributes::faccessat2),
-    full!(452, attributes::fchmodat2),
-];
+calls! {
+    0 => rw::read;
+    1 => rw::write;
+    2 => open::open;
+    3 => open::close;
+    4 => stat::stat;
+    5 => stat::fstat;
+    6 => stat::lstat;
+    8 => positions::lseek;
+    16 => control::ioctl, "requests of the files that exist here";
+    17 => rw::pread64;
+    18 => rw::pwrite64;
+    19 => rw::readv;
+    20 => rw::writev;
+    21 => attributes::access;
+    22 => open::pipe;
+    32 => open::dup;
+    33 => open::dup2;
+    40 => rw::sendfile;
+    72 => control::fcntl, "no leases, no directory notification, no SIGIO";
+    73 => control::flock;
+    74 => positions::fsync;
+    75 => positions::fsync;
+    76 => positions::truncate;
+    77 => positions::ftruncate;
+    78 => directories::getdents;
+    79 => directories::getcwd;
+    80 => directories::chdir;
+    81 => directories::fchdir;
+    82 => names::rename;
+    83 => names::mkdir;
+    84 => names::rmdir;
+    85 => open::creat;
+    86 => names::link;
+    87 => names::unlink;
+    88 => names::symlink;
+    89 => names::readlink;
+    90 => attributes::chmod;
+    91 => attributes::fchmod;
+    92 => attributes::chown;
+    93 => attributes::fchown;
+    94 => attributes::lchown;
+    95 => directories::umask;
+    132 => attributes::utime;
+    133 => names::mknod;
+    137 => stat::statfs;
+    138 => stat::fstatfs;
+    161 => directories::chroot;
+    162 => positions::sync;
+    188 => xattr::setxattr;
+    189 => xattr::lsetxattr;
+    190 => xattr::fsetxattr;
+    191 => xattr::getxattr;
+    192 => xattr::lgetxattr;
+    193 => xattr::fgetxattr;
+    194 => xattr::listxattr;
+    195 => xattr::llistxattr;
+    196 => xattr::flistxattr;
+    197 => xattr::removexattr;
+    198 => xattr::lremovexattr;
+    199 => xattr::fremovexattr;
+    217 => directories::getdents64;
+    221 => positions::fadvise64;
+    235 => attributes::utimes;
+    257 => open::openat;
+    258 => names::mkdirat;
+    259 => names::mknodat;
+    260 => attributes::fchownat;
+    261 => attributes::futimesat;
+    262 => stat::newfstatat;
+    263 => names::unlinkat;
+    264 => names::renameat;
+    265 => names::linkat;
+    266 => names::symlinkat;
+    267 => names::readlinkat;
+    268 => attributes::fchmodat;
+    269 => attributes::faccessat;
+    280 => attributes::utimensat;
+    285 => positions::fallocate, "no collapse, insert or unshare";
+    292 => open::dup3;
+    293 => open::pipe2;
+    295 => rw::preadv;
+    296 => rw::pwritev;
+    306 => positions::syncfs;
+    316 => names::renameat2;
+    326 => rw::copy_file_range;
+    327 => rw::preadv2, "RWF_HIPRI, DSYNC, SYNC and NOWAIT have no effect";
+    328 => rw::pwritev2, "RWF_HIPRI, DSYNC, SYNC and NOWAIT have no effect";
+    332 => stat::statx;
+    436 => open::close_range;
+    439 => attributes::faccessat2;
+    452 => attributes::fchmodat2;
+}
 
 /// What a call answers.
 type SysResult = Result<u64, Errno>;
@@ -186,10 +191,7 @@ impl Target {
 
 /// The place behind a descriptor that was not opened with O_PATH.
 fn place_of(task: &dyn Task, fd: i32) -> Result<Location, Errno> {
-    let open = task.files().get(fd)?;
-    if open.is_path() {
-        return Err(Errno::EBADF);
-    }
+    let open = task.files().get_file(fd)?;
     open.location.clone().ok_or(Errno::EPERM)
 }
 

@@ -24,10 +24,7 @@ const FALLOC_FL_ZERO_RANGE: u32 = 0x10;
 
 /// lseek(2)
 pub(super) fn lseek(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
-    if open.is_path() {
-        return Err(Errno::EBADF);
-    }
+    let open = task.files().get_file(args.int(0))?;
     if open.file.is_seek_ignored() {
         return Ok(0);
     }
@@ -69,10 +66,7 @@ pub(super) fn truncate(task: &dyn Task, args: &Args) -> SysResult {
 
 /// ftruncate(2)
 pub(super) fn ftruncate(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
-    if open.is_path() {
-        return Err(Errno::EBADF);
-    }
+    let open = task.files().get_file(args.int(0))?;
     let size = length(task, args.0[1])?;
     regular_for_writing(&open)?.truncate(size)?;
     Ok(0)
@@ -100,7 +94,7 @@ fn regular_for_writing(open: &Arc<OpenFile>) -> Result<crate::fs::inode::InodeRe
 
 /// fallocate(2)
 pub(super) fn fallocate(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     let mode = unsigned(args, 1);
     let (offset, size) = (args.0[2], args.0[3]);
     if i64::try_from(offset).is_err() || i64::try_from(size).is_err() || size == 0 {
@@ -134,10 +128,7 @@ pub(super) fn fallocate(task: &dyn Task, args: &Args) -> SysResult {
 
 /// fsync(2), fdatasync(2): everything is in memory.
 pub(super) fn fsync(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
-    if open.is_path() {
-        return Err(Errno::EBADF);
-    }
+    let open = task.files().get_file(args.int(0))?;
     if open.file.inode().is_none() { Err(Errno::EINVAL) } else { Ok(0) }
 }
 
@@ -148,12 +139,12 @@ pub(super) fn sync(_task: &dyn Task, _args: &Args) -> SysResult {
 
 /// syncfs(2)
 pub(super) fn syncfs(task: &dyn Task, args: &Args) -> SysResult {
-    task.files().get(args.int(0)).map(|_| 0)
+    task.files().get_file(args.int(0)).map(|_| 0)
 }
 
 /// fadvise64(2): advice is taken by forgetting it.
 pub(super) fn fadvise64(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     match (open.file.stat().file_type, unsigned(args, 3)) {
         (FileType::Fifo, _) => Err(Errno::ESPIPE),
         (_, 0..=5) if args.0[2] <= i64::MAX as u64 => Ok(0),

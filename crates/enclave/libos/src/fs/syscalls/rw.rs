@@ -18,25 +18,25 @@ const RWF_SUPPORTED: u32 = 0x1f;
 
 /// read(2)
 pub(super) fn read(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     read_into(task, &open, &mut UserBuf::new(task.memory(), args.0[1], args.0[2]))
 }
 
 /// write(2)
 pub(super) fn write(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     write_from(task, &open, &mut UserBuf::new(task.memory(), args.0[1], args.0[2]))
 }
 
 /// readv(2)
 pub(super) fn readv(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     read_into(task, &open, &mut UserVec::new(&task.memory(), args.0[1], args.0[2])?)
 }
 
 /// writev(2)
 pub(super) fn writev(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get(args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     write_from(task, &open, &mut UserVec::new(&task.memory(), args.0[1], args.0[2])?)
 }
 
@@ -145,7 +145,7 @@ fn write_all(task: &dyn Task, open: &OpenFile, from: &mut dyn Source) -> SysResu
 }
 
 fn read_at(task: &dyn Task, fd: i32, offset: u64, into: &mut dyn Sink) -> SysResult {
-    let open = task.files().get(fd)?;
+    let open = task.files().get_file(fd)?;
     if !open.is_readable() {
         return Err(Errno::EBADF);
     }
@@ -160,7 +160,7 @@ fn write_at(
     from: &mut dyn Source,
     is_append: bool,
 ) -> SysResult {
-    let open = task.files().get(fd)?;
+    let open = task.files().get_file(fd)?;
     if !open.is_writable() {
         return Err(Errno::EBADF);
     }
@@ -218,7 +218,7 @@ fn within_limit<'a>(
 /// sendfile(2)
 pub(super) fn sendfile(task: &dyn Task, args: &Args) -> SysResult {
     let files = task.files();
-    let (to, from) = (files.get(args.int(0))?, files.get(args.int(1))?);
+    let (to, from) = (files.get_file(args.int(0))?, files.get_file(args.int(1))?);
     if !from.is_readable() || !to.is_writable() {
         return Err(Errno::EBADF);
     }
@@ -248,7 +248,7 @@ pub(super) fn sendfile(task: &dyn Task, args: &Args) -> SysResult {
 /// copy_file_range(2)
 pub(super) fn copy_file_range(task: &dyn Task, args: &Args) -> SysResult {
     let files = task.files();
-    let (from, to) = (files.get(args.int(0))?, files.get(args.int(2))?);
+    let (from, to) = (files.get_file(args.int(0))?, files.get_file(args.int(2))?);
     if args.0[5] != 0 {
         return Err(Errno::EINVAL);
     }

@@ -1,0 +1,5 @@
+//! Tests of the whole layer, through its system calls.
+
+mod calls;
+mod differential;
+mod verified;
