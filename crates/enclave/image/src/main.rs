@@ -16,10 +16,7 @@ fn enclave_main(platform: &'static dyn Platform, manifest: &'static [u8]) -> ! {
     #[cfg(feature = "smoke")]
     smoke::boot(platform, manifest);
     #[cfg(not(feature = "smoke"))]
-    {
-        let _ = manifest;
-        platform.host().refuse("the library OS is not in this build")
-    }
+    libos::boot(platform, manifest)
 }
 
 #[panic_handler]
