@@ -9,14 +9,22 @@
 //! may be hostile, and no name in them reaches a file outside the directory that is written.
 #![forbid(unsafe_code)]
 
+mod compose;
+pub mod conversion;
 pub mod directory;
+pub mod enclave;
 pub mod error;
 pub mod hash;
 pub mod image;
 pub mod layer;
+pub mod output;
+pub mod pack;
+pub mod policy;
 pub mod progress;
 pub mod root;
 pub mod tar;
 pub mod tree;
+mod users;
 
+pub use conversion::{Conversion, Input, Options, convert};
 pub use error::Error;

@@ -142,11 +142,19 @@ impl Tree {
     /// # Errors
     /// The path leads to nothing in the tree.
     pub fn resolve(&self, path: &[u8]) -> Result<NodeId, Unresolved> {
-        let mut trail = vec![ROOT];
+        self.real(path).map(|(node, _)| node)
+    }
+
+    /// Likewise, and the path without links that it stands for (empty for the root).
+    ///
+    /// # Errors
+    /// The path leads to nothing in the tree.
+    pub fn real(&self, path: &[u8]) -> Result<(NodeId, Vec<u8>), Unresolved> {
+        let mut trail = vec![(ROOT, Vec::new())];
         let mut todo: Vec<Vec<u8>> = parts_reversed(path);
         let mut links = 0;
         while let Some(part) = todo.pop() {
-            let here = *trail.last().expect("the root is never popped");
+            let (here, above) = trail.last().expect("the root is never popped");
             match part.as_slice() {
                 b"" | b"." => continue,
                 b".." if trail.len() == 1 => return Err(Unresolved::LeavesRoot),
@@ -156,7 +164,8 @@ impl Tree {
                 }
                 _ => {}
             }
-            let next = self.child(here, &part).ok_or(Unresolved::Missing)?;
+            let next = self.child(*here, &part).ok_or(Unresolved::Missing)?;
+            let path = [&above[..], b"/", &part].concat();
             match &self.nodes[next].content {
                 Content::Symlink(target) => {
                     links += 1;
@@ -168,14 +177,14 @@ impl Tree {
                     }
                     todo.extend(parts_reversed(target));
                 }
-                Content::Directory(_) => trail.push(next),
+                Content::Directory(_) => trail.push((next, path)),
                 _ if todo.iter().any(|part| !matches!(part.as_slice(), b"" | b".")) => {
                     return Err(Unresolved::NotADirectory(part));
                 }
-                _ => return Ok(next),
+                _ => return Ok((next, path)),
             }
         }
-        Ok(*trail.last().expect("the root is never popped"))
+        Ok(trail.pop().expect("the root is never popped"))
     }
 
     /// The contents of a small file that the source kept ([`is_kept`]).
@@ -241,6 +250,7 @@ mod tests {
                 if path.ends_with(b"up/../lib/x") { Err(Unresolved::LeavesRoot) } else { Ok(file) };
             assert_eq!(tree.resolve(path), expected);
         }
+        assert_eq!(tree.real(b"/abs/./x"), Ok((file, b"/usr/lib/x".to_vec())));
         assert_eq!(tree.resolve(b"/"), Ok(ROOT));
         assert_eq!(tree.resolve(b"../x"), Err(Unresolved::LeavesRoot));
         assert_eq!(tree.resolve(b"loop/x"), Err(Unresolved::TooManyLinks));

@@ -204,7 +204,7 @@ fn changed_cwd_user_and_tty_are_refused() {
     assert_eq!(refused(|_, r| r.user.gid = 6), "user.gid: expected 0, got 6");
     assert_eq!(
         refused(|_, r| r.user.additional_gids = vec![27, 4]),
-        "user.additional_gids: expected [], got [4, 27]"
+        "user.additional_gids: expected any of [], got 27"
     );
     let groups = accepted(|_, r| r.user.additional_gids = vec![0]).user.additional_gids;
     assert_eq!(groups, [0; 0], "the primary group again changes nothing");

@@ -117,7 +117,7 @@ pub struct User {
 /// What engines write into a container at start. `drop` leaves the image's own file (or, for the host name,
 /// `localhost`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)] // for rules; `parse` wants every member
 pub struct Inputs {
     /// /etc/hosts.
     pub hosts: InputRule,
@@ -169,7 +169,7 @@ impl Default for Enclave {
 
 /// Who may open `/dev/attestation/*`. Empty: nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)] // for rules; `parse` wants every member
 pub struct AttestationFiles {
     /// User ids.
     pub uids: Vec<u32>,
@@ -179,7 +179,7 @@ pub struct AttestationFiles {
 
 /// Identity fields. The first four go into SIGSTRUCT, which signs them beside MRENCLAVE.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)] // for rules; `parse` wants every member
 pub struct Identity {
     /// ISVPRODID.
     pub isv_prod_id: u16,

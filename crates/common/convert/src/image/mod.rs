@@ -13,9 +13,6 @@ mod open;
 pub use config::{ImageConfig, ProcessConfig};
 pub use open::Image;
 
-pub(crate) use blobs::Blobs;
-pub(crate) use open::Layer;
-
 use crate::error::ImageError;
 use serde::de::DeserializeOwned;
 use workload::digest::Digest;
