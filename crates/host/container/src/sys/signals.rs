@@ -5,17 +5,24 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 
-/// All signals dispositions to default and none blocked: what a program expects at its start. The Rust
-/// runtime ignores SIGPIPE, and ignored signals stay ignored across `execve`.
+/// All dispositions to default and no signal blocked: what a program expects at its start. The Rust runtime
+/// ignores SIGPIPE, a caller may ignore others, and ignored signals stay ignored across `execve`.
 pub fn default_signals() {
-    // SAFETY: the set is filled by sigemptyset before use; SIG_DFL is a valid disposition; failures (for
-    // SIGKILL, SIGSTOP and the C library's own signals) change nothing.
+    // The kernel's structure: handler (SIG_DFL is 0), flags, restorer, mask. The C library's own function
+    // refuses the two real-time signals that it keeps for itself.
+    let action = [0u64; 4];
+    for signal in 1..=64u64 {
+        // SAFETY: the structure is valid and only read; no old one is asked for; the mask size is the
+        // kernel's. Failures, for SIGKILL and SIGSTOP, change nothing.
+        unsafe {
+            let none = std::ptr::null::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), none, 8usize);
+        }
+    }
+    // SAFETY: the set is filled by sigemptyset before use and lives through the call.
     unsafe {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(set.as_mut_ptr());
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
         libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
     }
 }
