@@ -49,8 +49,10 @@ pub enum PalError {
         /// What must come first, or must not have come.
         expected: &'static str,
     },
-    /// The enclave refused or ended: the line says why.
-    Enclave(String),
+    /// The enclave refused the process, or to run at all: the line says why.
+    Refused(String),
+    /// The enclave could not be made, or ended before the process did: the line says why.
+    Ended(String),
 }
 
 impl fmt::Display for PalError {
@@ -66,7 +68,7 @@ impl fmt::Display for PalError {
                 write!(f, "{field} from pal {call}(): expected {expected}, got {got}")
             }
             Self::State { call, expected } => write!(f, "pal {call}(): expected {expected}"),
-            Self::Enclave(line) => f.write_str(line),
+            Self::Refused(line) | Self::Ended(line) => f.write_str(line),
         }
     }
 }

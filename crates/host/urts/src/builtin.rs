@@ -31,8 +31,16 @@ struct State {
     enclave: Option<Arc<Enclave>>,
     last: i32,
     prepared: HashMap<i32, (Vec<u8>, [OwnedFd; 3])>,
-    /// Process to session, for those that run.
-    sessions: HashMap<i32, u32>,
+    /// Every process that is prepared or runs.
+    live: HashMap<i32, Live>,
+}
+
+/// Where a process is.
+enum Live {
+    /// Not started; the signals that came for it.
+    Waiting(Vec<u8>),
+    /// In this session.
+    Running(u32),
 }
 
 impl<D: Driver> BuiltIn<D> {
@@ -43,13 +51,44 @@ impl<D: Driver> BuiltIn<D> {
             enclave: None,
             last: 0,
             prepared: HashMap::new(),
-            sessions: HashMap::new(),
+            live: HashMap::new(),
         };
         Self { driver, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic under the lock")
+    }
+
+    /// Starts a process, sends it the signals that came before, and waits for its end.
+    fn run(
+        &self,
+        enclave: &Enclave,
+        process: i32,
+        request: Vec<u8>,
+        stdio: [OwnedFd; 3],
+    ) -> Result<WaitStatus, PalError> {
+        let session = if process == FIRST {
+            enclave.start(request, stdio).map_err(refused)?;
+            0
+        } else {
+            enclave.exec(request, stdio).map_err(refused)?
+        };
+        let before = self.lock().live.insert(process, Live::Running(session));
+        if let Some(Live::Waiting(signals)) = before {
+            for signal in signals {
+                // The enclave may have ended by now, which the wait below tells.
+                let _ = deliver(enclave, session, signal);
+            }
+        }
+        if session == 0 {
+            return status(enclave.wait());
+        }
+        match enclave.wait_session(session).map_err(refused)? {
+            SessionEnd::Exited(status) => Ok(WaitStatus(status)),
+            SessionEnd::Refused(line) => Err(PalError::Refused(line)),
+            SessionEnd::EnclaveEnded(ended) => Err(PalError::Ended(ended.to_string())),
+        }
     }
 
     fn enclave(&self, call: &'static str) -> Result<Arc<Enclave>, PalError> {
@@ -72,7 +111,7 @@ where
         let (pack, root, options) =
             state.source.take().ok_or(PalError::State { call: "init", expected })?;
         let enclave = Enclave::load(&self.driver, pack, root, options)
-            .map_err(|error| PalError::Enclave(error.to_string()))?;
+            .map_err(|error| PalError::Ended(error.to_string()))?;
         state.enclave = Some(Arc::new(enclave));
         Ok(())
     }
@@ -88,6 +127,7 @@ where
         state.last += 1;
         let number = state.last;
         state.prepared.insert(number, (request.to_bytes().to_vec(), stdio));
+        state.live.insert(number, Live::Waiting(Vec::new()));
         Ok(ProcessId(number))
     }
 
@@ -95,20 +135,9 @@ where
         let enclave = self.enclave("exec")?;
         let prepared = self.lock().prepared.remove(&process.0);
         let (request, stdio) = prepared.ok_or(PalError::NoProcess { got: process.0 })?;
-        if process.0 == FIRST {
-            enclave.start(request, stdio).map_err(refused)?;
-            self.lock().sessions.insert(FIRST, 0);
-            return status(enclave.wait());
-        }
-        let session = enclave.exec(request, stdio).map_err(refused)?;
-        self.lock().sessions.insert(process.0, session);
-        let end = enclave.wait_session(session).map_err(refused)?;
-        self.lock().sessions.remove(&process.0);
-        match end {
-            SessionEnd::Exited(status) => Ok(WaitStatus(status)),
-            SessionEnd::Refused(line) => Err(PalError::Enclave(line)),
-            SessionEnd::EnclaveEnded(ended) => Err(PalError::Enclave(ended.to_string())),
-        }
+        let result = self.run(&enclave, process.0, request, stdio);
+        self.lock().live.remove(&process.0);
+        result
     }
 
     fn kill(&self, target: Target, signal: i32) -> Result<(), PalError> {
@@ -117,13 +146,19 @@ where
             Target::All => FIRST,
             Target::Process(process) => process.0,
         };
-        let session = self.lock().sessions.get(&process).copied();
-        let session = session.ok_or(PalError::NoProcess { got: process })?;
-        let signal = u8::try_from(signal).map_err(|_| PalError::Argument { field: "sig" })?;
-        if i32::from(signal) == libc::SIGWINCH {
-            enclave.window_size(session).map_err(refused)?;
+        let signal = u8::try_from(signal).ok().filter(|signal| (1..=64).contains(signal));
+        let signal = signal.ok_or(PalError::Argument { field: "sig" })?;
+        match self.lock().live.get_mut(&process) {
+            Some(Live::Waiting(signals)) => {
+                // Each waits once, as a pending signal does.
+                if !signals.contains(&signal) {
+                    signals.push(signal);
+                }
+                Ok(())
+            }
+            Some(&mut Live::Running(session)) => deliver(&enclave, session, signal),
+            None => Err(PalError::NoProcess { got: process }),
         }
-        enclave.signal(session, signal).map_err(refused)
     }
 
     fn get_local_report(&self, _: &[u8; TARGETINFO_SIZE]) -> Result<[u8; REPORT_SIZE], PalError> {
@@ -141,10 +176,18 @@ where
     }
 }
 
+fn deliver(enclave: &Enclave, session: u32, signal: u8) -> Result<(), PalError> {
+    if i32::from(signal) == libc::SIGWINCH {
+        enclave.window_size(session).map_err(refused)?;
+    }
+    enclave.signal(session, signal).map_err(refused)
+}
+
 fn status(ended: ExitStatus) -> Result<WaitStatus, PalError> {
     match ended {
         ExitStatus::Exited(status) => Ok(WaitStatus(status)),
-        ended => Err(PalError::Enclave(ended.to_string())),
+        ExitStatus::Refused(_) => Err(PalError::Refused(ended.to_string())),
+        ExitStatus::Stopped(_) => Err(PalError::Ended(ended.to_string())),
     }
 }
 
@@ -152,6 +195,6 @@ fn refused(error: HandleError) -> PalError {
     match error {
         HandleError::Signal(_) => PalError::Argument { field: "sig" },
         HandleError::RequestTooLong(_) => PalError::Argument { field: "request" },
-        error => PalError::Enclave(error.to_string()),
+        error => PalError::Ended(error.to_string()),
     }
 }

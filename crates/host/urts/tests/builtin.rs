@@ -58,24 +58,24 @@ fn processes_run_are_signalled_and_end() {
 
     let first = prepare(&runtime, Some(c"{\"first\":1}")).unwrap();
     assert_eq!(first, ProcessId(1));
-    let unknown = PalError::NoProcess { got: 1 };
-    assert_eq!(runtime.kill(Target::All, 15), Err(unknown), "not running yet");
+    let unknown = PalError::NoProcess { got: 2 };
+    assert_eq!(runtime.kill(Target::Process(ProcessId(2)), 15), Err(unknown));
     let waiter = {
         let runtime = Arc::clone(&runtime);
         std::thread::spawn(move || runtime.exec(first))
     };
     let second = prepare(&runtime, Some(c"{\"exec\":2}")).unwrap();
+    // It does not run yet; the signals wait for it.
+    runtime.kill(Target::Process(second), 28).unwrap();
+    runtime.kill(Target::Process(second), 28).unwrap();
     let executed = {
         let runtime = Arc::clone(&runtime);
         std::thread::spawn(move || runtime.exec(second))
     };
-    while runtime.kill(Target::Process(second), 28).is_err() {
-        std::thread::yield_now();
-    }
     assert_eq!(executed.join().unwrap(), Ok(WaitStatus(9)));
     assert_eq!(runtime.exec(second), Err(PalError::NoProcess { got: 2 }));
     let third = prepare(&runtime, Some(c"{\"exec\":3}")).unwrap();
-    assert_eq!(runtime.exec(third), Err(PalError::Enclave("argv: not listed".to_owned())));
+    assert_eq!(runtime.exec(third), Err(PalError::Refused("argv: not listed".to_owned())));
     assert_eq!(runtime.kill(Target::All, 500), Err(PalError::Argument { field: "sig" }));
     assert_eq!(runtime.kill(Target::All, 0), Err(PalError::Argument { field: "sig" }));
     runtime.kill(Target::All, 15).unwrap();
@@ -88,21 +88,22 @@ fn processes_run_are_signalled_and_end() {
 
 #[test]
 fn destroy_ends_what_runs_and_a_refusal_says_why() {
-    let stopped = runtime(|thread| {
-        let _ = thread.data(Request::NextEvent {});
-    });
+    let stopped = runtime(|thread| while thread.data(Request::NextEvent {}).is_ok() {});
     stopped.init(&Attributes::default()).unwrap();
     let first = prepare(&stopped, Some(c"{}")).unwrap();
     let waiter = {
         let runtime = Arc::clone(&stopped);
         std::thread::spawn(move || runtime.exec(first))
     };
-    while stopped.kill(Target::All, 15).is_err() {
-        std::thread::yield_now();
-    }
+    stopped.kill(Target::All, 15).unwrap();
     stopped.destroy().unwrap();
     let ended = waiter.join().unwrap().unwrap_err();
-    assert!(ended.to_string().starts_with("stopped: "), "{ended}");
+    let is_stop = match &ended {
+        PalError::Ended(line) => line.contains("asked by the caller"),
+        // The thread had not looked for its process yet.
+        other => matches!(other, PalError::State { .. } | PalError::NoProcess { .. }),
+    };
+    assert!(is_stop, "{ended}");
 
     let refusing = runtime(|thread| {
         let _ = thread.ask(Request::Refuse { reason: b"env LD_PRELOAD: expected none" });
@@ -110,5 +111,5 @@ fn destroy_ends_what_runs_and_a_refusal_says_why() {
     refusing.init(&Attributes::default()).unwrap();
     let first = prepare(&refusing, Some(c"{}")).unwrap();
     let line = "refused by the enclave: env LD_PRELOAD: expected none";
-    assert_eq!(refusing.exec(first), Err(PalError::Enclave(line.to_owned())));
+    assert_eq!(refusing.exec(first), Err(PalError::Refused(line.to_owned())));
 }

@@ -15,10 +15,12 @@ use crate::log::Level;
 use container::seccomp::Filter;
 use container::state::EnclaveState;
 use container::{Entry, Options};
+use pal::{EnclaveRuntime, Library};
 use rustix::fs::{Mode, OFlags, open};
 use settings::{SGX, Settings};
 use sgx::Sigstruct;
 use sgx_emulator::{Emulator, Mode as EmulatorMode};
+use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::Path;
 use urts::Pack;
@@ -27,16 +29,29 @@ use workload::request::Request;
 
 /// What init-runelet takes into the container.
 pub(crate) struct Launch {
-    /// The enclave file and its side data.
-    pub(crate) pack: Pack,
-    /// How enclaves are made here.
-    pub(crate) driver: Emulator,
+    /// What runs programs.
+    pub(crate) runtime: Runtime,
     /// What to run.
     pub(crate) request: Request,
-    /// Most host threads for the enclave's.
-    pub(crate) threads: usize,
-    /// Where lines go.
-    pub(crate) log: urts::Log,
+    /// `enclave.runtime.args`.
+    pub(crate) args: CString,
+    /// `enclave.runtime.loglevel`.
+    pub(crate) log_level: CString,
+}
+
+/// An enclave runtime before its enclave is made.
+pub(crate) enum Runtime {
+    /// Ours.
+    BuiltIn {
+        /// The enclave file and its side data.
+        pack: Pack,
+        /// How enclaves are made here.
+        driver: Emulator,
+        /// Most host threads, and where lines go.
+        options: urts::Options,
+    },
+    /// A third party's.
+    Library(Library),
 }
 
 /// Turns an ordinary container's options into an enclave container's if an enclave type is set.
@@ -50,29 +65,30 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
         let got = &settings.kind;
         return Err(Failure::new(format!("enclave.type: expected {SGX}, got {got:?}")));
     }
-    if let Some((source, path)) = &settings.runtime_path {
-        paths::open_runtime(path, *source, Path::new(paths::CONFIG))?;
-        return Err(Failure::new(format!(
-            "enclave.runtime.path: {}: this version runs its built-in enclave runtime only; leave it unset",
-            path.display()
-        )));
-    }
     let root = options.spec.root.as_ref().map(|r| bundle.join(&r.path)).unwrap_or_default();
+    let request = request::init(&options.spec, &bundle);
+    let log_level = settings.log_level.as_deref();
+    let log = log(globals, log_level);
+    let (args, log_level) = (c_string(&settings.args)?, c_string(log_level.unwrap_or("info"))?);
+    if let Some((source, path)) = &settings.runtime_path {
+        let root = open_directory(&root)?;
+        let library = paths::load_runtime(path, *source, Path::new(paths::CONFIG), root.as_fd())?;
+        check_profile(options, None)?;
+        if devices::has_hardware() {
+            devices::inject(&mut options.spec);
+        }
+        let emulated = library.is_emulated();
+        let runtime = Runtime::Library(library);
+        let launch = Launch { runtime, request, args, log_level };
+        enter(options, settings.kind, emulated, None, launch);
+        return Ok(());
+    }
     let pack = open_pack(&settings, &root)?;
     let manifest = read_manifest(&settings, &root)?;
     let sigstruct = read_sigstruct(&pack)?;
     let loaded = rustix::fs::fstat(&pack.sgxs).map_err(std::io::Error::from)?.st_size;
     needs::check_limits(&options.spec, &manifest, u64::try_from(loaded).unwrap_or(0))?;
-    if let Some(profile) = &options.spec.linux.seccomp {
-        let filter = Filter::new(profile)?;
-        if filter.listener.is_some() {
-            return Err(Failure::new(
-                "linux.seccomp: expected no SCMP_ACT_NOTIFY in an enclave container, got one",
-            ));
-        }
-        needs::check_filter(&filter, true)?;
-    }
-    let request = request::init(&options.spec, &bundle);
+    check_profile(options, Some(true))?;
     if devices::has_hardware() {
         devices::inject(&mut options.spec);
         globals.log.line(
@@ -80,37 +96,69 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
             "this machine has /dev/sgx_enclave, but this version runs enclaves on the emulator",
         );
     }
+    let driver = Emulator::new(emulator_mode()?)
+        .with_secret_read()
+        .map_err(|error| Failure::new(format!("emulator: {error}")))?;
+    globals.log.line(Level::Debug, "emulated: no hardware protects this container");
+    let options_inside = urts::Options {
+        max_threads: manifest.enclave.threads as usize,
+        log,
+        ..urts::Options::default()
+    };
+    let runtime = Runtime::BuiltIn { pack, driver, options: options_inside };
+    let launch = Launch { runtime, request, args, log_level };
+    enter(options, settings.kind, true, Some(&sigstruct), launch);
+    Ok(())
+}
+
+/// Makes init-runelet the container's first process.
+fn enter(
+    options: &mut Options,
+    kind: String,
+    emulated: bool,
+    sigstruct: Option<&Sigstruct>,
+    launch: Launch,
+) {
     // The host process has no use for the program's directory, which only the enclave sees.
     if let Some(process) = &mut options.spec.process {
         process.cwd = "/".into();
     }
-    let driver = Emulator::new(emulator_mode()?)
-        .with_secret_read()
-        .map_err(|error| Failure::new(format!("emulator: {error}")))?;
     options.enclave = Some(EnclaveState {
-        kind: settings.kind.clone(),
-        emulated: true,
-        mrenclave: Some(hex(&sigstruct.enclavehash)),
-        mrsigner: Some(hex(&sigstruct.mrsigner::<sgx::hash::Portable>())),
+        kind,
+        emulated,
+        mrenclave: sigstruct.map(|sigstruct| hex(&sigstruct.enclavehash)),
+        mrsigner: sigstruct.map(|sigstruct| hex(&sigstruct.mrsigner::<sgx::hash::Portable>())),
     });
-    globals.log.line(Level::Debug, "emulated: no hardware protects this container");
-    let launch = Launch {
-        pack,
-        driver,
-        request,
-        threads: manifest.enclave.threads as usize,
-        log: log(globals, settings.log_level.as_deref()),
-    };
     options.entry = Entry::InProcess(Box::new(move |inside| crate::runelet::run(inside, launch)));
-    Ok(())
+}
+
+/// Checks the seccomp profile. What a third party's runtime needs is not known (`None`).
+fn check_profile(options: &Options, is_emulated: Option<bool>) -> Result<(), Failure> {
+    let Some(profile) = &options.spec.linux.seccomp else { return Ok(()) };
+    let filter = Filter::new(profile)?;
+    if filter.listener.is_some() {
+        return Err(Failure::new(
+            "linux.seccomp: expected no SCMP_ACT_NOTIFY in an enclave container, got one",
+        ));
+    }
+    is_emulated.map_or(Ok(()), |is_emulated| needs::check_filter(&filter, is_emulated))
+}
+
+fn c_string(text: &str) -> Result<CString, Failure> {
+    let zero = |_| Failure::new(format!("enclave settings: expected no zero byte, got {text:?}"));
+    CString::new(text).map_err(zero)
+}
+
+fn open_directory(directory: &Path) -> Result<std::os::fd::OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(directory, flags, Mode::empty()).map_err(|e| {
+        Failure::new(format!("open {}: {}", directory.display(), std::io::Error::from(e)))
+    })
 }
 
 fn open_pack(settings: &Settings, root: &Path) -> Result<Pack, Failure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = settings.pack.as_deref().unwrap_or(root);
-    let fd = open(directory, flags, Mode::empty()).map_err(|e| {
-        Failure::new(format!("open {}: {}", directory.display(), std::io::Error::from(e)))
-    })?;
+    let fd = open_directory(directory)?;
     let pack = if settings.pack.is_some() {
         Pack::open_directory(fd.as_fd())
     } else {

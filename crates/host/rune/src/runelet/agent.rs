@@ -2,14 +2,17 @@
 
 use super::frame;
 use super::wire::{Ended, Execute, Request};
+use pal::{EnclaveRuntime, PalError, ProcessId, Target};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use urts::{Enclave, SessionEnd};
 use workload::manifest::User;
 use workload::request::{Kind, Request as WorkloadRequest};
+
+/// Exit code of a session whose enclave ended under it, as of a process killed by SIGKILL.
+const ENDED: i32 = 137;
 
 /// Exit code of a session that the enclave refused, as shells use it for "found, but not executable".
 pub(crate) const REFUSED: i32 = 126;
@@ -21,8 +24,8 @@ const STACK: usize = 256 << 10;
 const MAX_SESSIONS: usize = 64;
 
 /// Serves the socket until the process ends.
-pub(crate) fn serve(enclave: &Arc<Enclave>, listener: OwnedFd) -> std::io::Result<()> {
-    let enclave = Arc::clone(enclave);
+pub(crate) fn serve(runtime: &Arc<dyn EnclaveRuntime>, listener: OwnedFd) -> std::io::Result<()> {
+    let runtime = Arc::clone(runtime);
     spawn("agent", move || {
         let sessions = Arc::new(());
         loop {
@@ -31,10 +34,10 @@ pub(crate) fn serve(enclave: &Arc<Enclave>, listener: OwnedFd) -> std::io::Resul
                     while Arc::strong_count(&sessions) > MAX_SESSIONS {
                         std::thread::sleep(std::time::Duration::from_millis(10));
                     }
-                    let (enclave, session) = (Arc::clone(&enclave), Arc::clone(&sessions));
+                    let (runtime, session) = (Arc::clone(&runtime), Arc::clone(&sessions));
                     // Without a thread the connection closes, which the client reports.
                     let _ = spawn("session", move || {
-                        let ended = run(&enclave, &connection)
+                        let ended = run(&runtime, &connection)
                             .unwrap_or_else(|error| Ended { exit_code: REFUSED, error });
                         let _ = frame::write(&connection, &ended.to_bytes());
                         drop(session);
@@ -52,7 +55,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()
 }
 
 /// One session, from its request to its end.
-fn run(enclave: &Arc<Enclave>, connection: &OwnedFd) -> Result<Ended, String> {
+fn run(runtime: &Arc<dyn EnclaveRuntime>, connection: &OwnedFd) -> Result<Ended, String> {
     let io = |e: Errno| format!("agent socket: {}", std::io::Error::from(e));
     let bytes = frame::read(connection).map_err(io)?.ok_or("agent socket: no request came")?;
     let execute = match Request::parse(&bytes) {
@@ -68,21 +71,18 @@ fn run(enclave: &Arc<Enclave>, connection: &OwnedFd) -> Result<Ended, String> {
         return Err("agent socket: expected four descriptors".into());
     };
     let request = request(execute);
-    let session = enclave
-        .exec(request.to_json(), [stdin, stdout, stderr])
+    let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let process =
+        super::create_process(&**runtime, &request, streams).map_err(|error| error.to_string())?;
+    let target = Arc::clone(runtime);
+    spawn("session signals", move || forward_signals(&*target, process, &signals))
         .map_err(|error| error.to_string())?;
-    let target = Arc::clone(enclave);
-    spawn("session signals", move || forward_signals(&target, session, &signals))
-        .map_err(|error| error.to_string())?;
-    match enclave.wait_session(session).map_err(|error| error.to_string())? {
-        SessionEnd::Exited(status) => {
-            let exit_code = urts::ExitStatus::Exited(status).exit_code();
-            Ok(Ended { exit_code: exit_code.into(), error: String::new() })
+    match runtime.exec(process) {
+        Ok(status) => Ok(Ended { exit_code: status.exit_code().into(), error: String::new() }),
+        Err(PalError::Ended(line)) => {
+            Ok(Ended { exit_code: ENDED, error: format!("the enclave ended: {line}") })
         }
-        SessionEnd::Refused(reason) => Ok(Ended { exit_code: REFUSED, error: reason }),
-        SessionEnd::EnclaveEnded(status) => {
-            Ok(Ended { exit_code: 137, error: format!("the enclave ended: {status}") })
-        }
+        Err(error) => Ok(Ended { exit_code: REFUSED, error: error.to_string() }),
     }
 }
 
@@ -104,21 +104,18 @@ fn request(execute: Execute) -> WorkloadRequest {
 
 /// Passes signals until the session or its client ends. A client that vanishes (its own SIGKILL cannot be
 /// passed on) takes its session with it.
-fn forward_signals(enclave: &Enclave, session: u32, signals: &OwnedFd) {
+fn forward_signals(runtime: &dyn EnclaveRuntime, process: ProcessId, signals: &OwnedFd) {
+    let target = Target::Process(process);
     loop {
         match frame::read(signals.as_fd()) {
             Ok(Some(bytes)) => {
                 let Ok(Request::Kill(signal)) = Request::parse(&bytes) else { return };
-                if signal == libc::SIGWINCH {
-                    let _ = enclave.window_size(session);
-                }
-                let Ok(signal) = u8::try_from(signal) else { continue };
-                if enclave.signal(session, signal).is_err() {
+                if let Err(PalError::NoProcess { .. }) = runtime.kill(target, signal) {
                     return;
                 }
             }
             Ok(None) | Err(_) => {
-                let _ = enclave.signal(session, libc::SIGKILL as u8);
+                let _ = runtime.kill(target, libc::SIGKILL);
                 return;
             }
         }

@@ -1,5 +1,5 @@
-//! init-runelet: the first process of an enclave container. It never becomes another program: it loads the
-//! enclave, runs it, passes signals, streams, the terminal's size and exec sessions to it, and ends with the
+//! init-runelet: the first process of an enclave container. It never becomes another program: it drives an
+//! enclave runtime (`pal::EnclaveRuntime`: ours or a library), passes signals, streams, the terminal's size and exec sessions to it, and ends with the
 //! program's exit code.
 //!
 //! Order: signals are blocked; the enclave is loaded, which makes service threads; the container's seccomp
@@ -11,14 +11,20 @@ pub(crate) mod client;
 mod frame;
 pub mod wire;
 
-use crate::enclave::Launch;
+use crate::enclave::{Launch, Runtime};
 use container::Inside;
 use container::sys::{FILTER_FLAG_TSYNC, SignalFd, exit_now, install_filter};
+use pal::{Attributes, EnclaveRuntime, PalError, Process, ProcessId, Target, User};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
+use std::ffi::CString;
 use std::sync::Arc;
-use urts::{Enclave, ExitStatus};
+use urts::BuiltIn;
+use workload::request::Request;
+
+/// Exit code of a container whose enclave refused or ended: what engines use for "could not run".
+const FAILED: i32 = 125;
 
 /// Runs an enclave container's first process. Its result is the exit status.
 pub(crate) fn run(mut inside: Inside, launch: Launch) -> i32 {
@@ -27,29 +33,33 @@ pub(crate) fn run(mut inside: Inside, launch: Launch) -> i32 {
         Ok(signals) => signals,
         Err(e) => inside.fail(&format!("block signals: {}", std::io::Error::from(e))),
     };
-    let root = match inside.root.try_clone() {
-        Ok(root) => root,
-        Err(e) => inside.fail(&format!("copy the root's descriptor: {e}")),
+    let runtime: Arc<dyn EnclaveRuntime> = match launch.runtime {
+        Runtime::BuiltIn { pack, driver, options } => match inside.root.try_clone() {
+            Ok(root) => Arc::new(BuiltIn::new(driver, pack, root, options)),
+            Err(e) => inside.fail(&format!("copy the root's descriptor: {e}")),
+        },
+        Runtime::Library(library) => Arc::new(library),
     };
-    let options = urts::Options {
-        max_threads: launch.threads,
-        log: launch.log.clone(),
-        ..urts::Options::default()
+    let attributes = Attributes {
+        args: &launch.args,
+        log_level: &launch.log_level,
+        pooled: None,
+        root: Some(inside.root.as_fd()),
+        log: Some(rustix::stdio::stderr()),
     };
-    let enclave = match Enclave::load(&launch.driver, launch.pack, root, options) {
-        Ok(enclave) => Arc::new(enclave),
-        Err(error) => inside.fail(&format!("load the enclave: {error}")),
-    };
+    if let Err(error) = runtime.init(&attributes) {
+        inside.fail(&format!("load the enclave: {error}"));
+    }
     if let Some(listener) = inside.agent.take() {
-        if let Err(error) = agent::serve(&enclave, listener) {
+        if let Err(error) = agent::serve(&runtime, listener) {
             inside.fail(&format!("start the agent: {error}"));
         }
     }
-    let target = Arc::clone(&enclave);
+    let target = Arc::clone(&runtime);
     let forwarder = std::thread::Builder::new()
         .name("signals".into())
         .stack_size(128 << 10)
-        .spawn(move || forward(&target, &signals));
+        .spawn(move || forward(&*target, &signals));
     if let Err(error) = forwarder {
         inside.fail(&format!("start the signal thread: {error}"));
     }
@@ -59,39 +69,63 @@ pub(crate) fn run(mut inside: Inside, launch: Launch) -> i32 {
             inside.fail(&format!("install linux.seccomp: {}", std::io::Error::from(e)));
         }
     }
-    let streams = match streams() {
-        Ok(streams) => streams,
-        Err(e) => inside.fail(&format!("copy the standard streams: {}", std::io::Error::from(e))),
-    };
     let mut request = launch.request;
     request.has_stdin |= crate::enclave::request::is_connected(rustix::stdio::stdin());
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    // Before `create` is told, so that a signal after it finds the process.
+    let process = match create_process(&*runtime, &request, streams) {
+        Ok(process) => process,
+        Err(error) => inside.fail(&format!("create the process: {error}")),
+    };
     let running = match inside.ready() {
         Ok(running) => running,
         Err(_) => return 1,
     };
-    if let Err(error) = enclave.start(request.to_json(), streams) {
-        running.failed(&format!("start the enclave: {error}"));
-    }
     running.running();
-    let status = enclave.wait();
-    if !matches!(status, ExitStatus::Exited(_)) {
-        eprintln!("rune: {status}");
-    }
+    let code = match runtime.exec(process) {
+        Ok(status) => status.exit_code().into(),
+        Err(error) => {
+            eprintln!("rune: {error}");
+            FAILED
+        }
+    };
     // At once: threads may be inside the enclave.
-    exit_now(status.exit_code().into())
+    exit_now(code)
 }
 
-fn streams() -> Result<[OwnedFd; 3], Errno> {
-    let copy = |fd: rustix::fd::BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
-    Ok([
-        copy(rustix::stdio::stdin())?,
-        copy(rustix::stdio::stdout())?,
-        copy(rustix::stdio::stderr())?,
-    ])
+/// Prepares a process of the enclave.
+fn create_process(
+    runtime: &dyn EnclaveRuntime,
+    request: &Request,
+    stdio: [BorrowedFd<'_>; 3],
+) -> Result<ProcessId, PalError> {
+    let strings = |field, strings: &[String]| {
+        let strings: Result<_, _> =
+            strings.iter().map(|text| CString::new(text.as_str())).collect();
+        strings.map_err(|_| PalError::Argument { field })
+    };
+    let argv: Vec<CString> = strings("argv", &request.argv)?;
+    let env: Vec<CString> = strings("env", &request.env)?;
+    let cwd = CString::new(request.cwd.as_str());
+    let json = CString::new(request.to_json());
+    runtime.create_process(&Process {
+        path: argv.first().ok_or(PalError::Argument { field: "argv" })?,
+        argv: &argv,
+        env: &env,
+        stdio,
+        cwd: &cwd.map_err(|_| PalError::Argument { field: "cwd" })?,
+        user: User {
+            uid: request.user.uid,
+            gid: request.user.gid,
+            additional_gids: &request.user.additional_gids,
+        },
+        has_terminal: request.tty,
+        request: Some(&json.map_err(|_| PalError::Argument { field: "request" })?),
+    })
 }
 
 /// Passes signals to the container's first program. As process 1 it also collects orphans.
-fn forward(enclave: &Enclave, signals: &SignalFd) {
+fn forward(runtime: &dyn EnclaveRuntime, signals: &SignalFd) {
     loop {
         let mut fds = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -108,12 +142,7 @@ fn forward(enclave: &Enclave, signals: &SignalFd) {
                 }
                 libc::SIGPIPE | libc::SIGURG => {}
                 signal => {
-                    if signal == libc::SIGWINCH {
-                        let _ = enclave.window_size(0);
-                    }
-                    if let Ok(signal) = u8::try_from(signal) {
-                        let _ = enclave.signal(0, signal);
-                    }
+                    let _ = runtime.kill(Target::All, signal);
                 }
             }
         }
