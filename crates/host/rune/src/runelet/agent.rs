@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use workload::manifest::User;
 use workload::request::{Kind, Request as WorkloadRequest};
 
@@ -74,10 +75,13 @@ fn run(runtime: &Arc<dyn EnclaveRuntime>, connection: &OwnedFd) -> Result<Ended,
     let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
     let process =
         super::create_process(&**runtime, &request, streams).map_err(|error| error.to_string())?;
-    let target = Arc::clone(runtime);
-    spawn("session signals", move || forward_signals(&*target, process, &signals))
+    let (target, has_ended) = (Arc::clone(runtime), Arc::new(AtomicBool::new(false)));
+    let ended = Arc::clone(&has_ended);
+    spawn("session signals", move || forward_signals(&*target, process, &signals, &ended))
         .map_err(|error| error.to_string())?;
-    match runtime.exec(process) {
+    let result = runtime.exec(process);
+    has_ended.store(true, Ordering::Release);
+    match result {
         Ok(status) => Ok(Ended { exit_code: status.exit_code().into(), error: String::new() }),
         Err(PalError::Ended(line)) => {
             Ok(Ended { exit_code: ENDED, error: format!("the enclave ended: {line}") })
@@ -104,10 +108,20 @@ fn request(execute: Execute) -> WorkloadRequest {
 
 /// Passes signals until the session or its client ends. A client that vanishes (its own SIGKILL cannot be
 /// passed on) takes its session with it.
-fn forward_signals(runtime: &dyn EnclaveRuntime, process: ProcessId, signals: &OwnedFd) {
+fn forward_signals(
+    runtime: &dyn EnclaveRuntime,
+    process: ProcessId,
+    signals: &OwnedFd,
+    has_ended: &AtomicBool,
+) {
     let target = Target::Process(process);
     loop {
-        match frame::read(signals.as_fd()) {
+        let frame = frame::read(signals.as_fd());
+        // The client ends after its session; a library may give the number to another process.
+        if has_ended.load(Ordering::Acquire) {
+            return;
+        }
+        match frame {
             Ok(Some(bytes)) => {
                 let Ok(Request::Kill(signal)) = Request::parse(&bytes) else { return };
                 if let Err(PalError::NoProcess { .. }) = runtime.kill(target, signal) {
