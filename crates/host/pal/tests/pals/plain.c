@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static char args[64];
 #if PAL_VERSION >= 2
@@ -54,12 +55,14 @@ int pal_exec(char *path, char *argv[], struct pal_stdio_fds *stdio, int *exit_co
 #else
 static int create(struct pal_create_process_args *process)
 {
-	out = process->stdio->stdout;
-	dprintf(out, "%s %s", args, process->path);
+	int to = process->stdio->stdout;
+	if (out < 0)
+		out = to; /* the first process's, for what concerns all */
+	dprintf(to, "%s %s", args, process->path);
 	for (const char **argument = process->argv; *argument; argument++)
-		dprintf(out, " [%s]", *argument);
+		dprintf(to, " [%s]", *argument);
 	for (const char **entry = process->env; *entry; entry++)
-		dprintf(out, " {%s}", *entry);
+		dprintf(to, " {%s}", *entry);
 	*process->pid = next_pid++;
 	return 0;
 }
@@ -69,13 +72,13 @@ int pal_create_process(struct pal_create_process_args *process) { return create(
 #else
 int pal_create_process(struct pal_create_process_args_v4 *process)
 {
-	int result = create(&process->v2);
+	int result = create(&process->v2), to = process->v2.stdio->stdout;
 	if (process->struct_size != sizeof *process)
 		return -EINVAL;
-	dprintf(out, " %s %u:%u", process->cwd, process->uid, process->gid);
+	dprintf(to, " %s %u:%u", process->cwd, process->uid, process->gid);
 	for (uint64_t i = 0; i < process->additional_gids_len; i++)
-		dprintf(out, ",%u", process->additional_gids[i]);
-	dprintf(out, " flags %llu %s", (unsigned long long)process->flags,
+		dprintf(to, ",%u", process->additional_gids[i]);
+	dprintf(to, " flags %llu %s", (unsigned long long)process->flags,
 		process->request ? process->request : "no request");
 	return result;
 }
@@ -85,6 +88,11 @@ int pal_exec(struct pal_exec_args *exec)
 {
 	if (exec->pid < 11 || exec->pid >= next_pid)
 		return -ESRCH;
+#ifdef WAITS
+	/* The first process runs until a signal for it comes. */
+	while (exec->pid == 11 && !killed)
+		usleep(1000);
+#endif
 #ifdef EXIT_CODE
 	*exec->exit_value = 42;
 #else
