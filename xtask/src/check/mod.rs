@@ -24,6 +24,17 @@ pub(crate) fn run() -> Result<()> {
         ]))
     })?;
     step("unsafe list", unsafe_list::run)?;
+    step("enclave instructions", || {
+        pass(cargo().args([
+            "test",
+            "--locked",
+            "--quiet",
+            "-p",
+            "enclave-image",
+            "--test",
+            "instructions",
+        ]))
+    })?;
     step("licences", licences::run)
 }
 
