@@ -35,6 +35,7 @@ impl Readiness {
     pub const OUT: Self = Self(0x004);
     pub const ERR: Self = Self(0x008);
     pub const HUP: Self = Self(0x010);
+    pub const RDHUP: Self = Self(0x2000);
 }
 
 /// What the host tells the container.

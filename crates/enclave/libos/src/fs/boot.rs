@@ -9,7 +9,7 @@ use super::context::{Caller, FsContext};
 use super::devices::{self, Devices};
 use super::inode::{Inode, InodeRef, NewInode};
 use super::location::Location;
-use super::memfs::{Budget, Fs, Node, Settings};
+use super::memfs::{Budget, Fs, Settings};
 use super::mount::{MountFlags, Namespace};
 use super::ops::names::mkdir;
 use super::ops::open::write_file;
@@ -38,8 +38,6 @@ pub struct FileLayer {
     pub namespace: Arc<Namespace>,
     /// Streams of the host.
     pub streams: Arc<Streams>,
-    /// A file system without names, for memfd_create(2) and shared anonymous memory.
-    pub scratch: Arc<Node>,
     /// /dev/console.
     pub console: InodeRef,
 }
@@ -116,8 +114,8 @@ pub fn boot(setup: &Setup<'_>) -> Result<FileLayer, String> {
     let caller = builder.caller();
     let console = Inode::lookup(&*dev, &caller, b"console");
     let console = console.map_err(|error| format!("/dev/console: {error:?}"))?;
-    let scratch = Fs::empty(settings(heap / 2), 0o700);
-    Ok(FileLayer { namespace: Arc::new(builder.namespace), streams, scratch, console })
+    builder.namespace.set_scratch(Fs::empty(settings(heap / 2), 0o700));
+    Ok(FileLayer { namespace: Arc::new(builder.namespace), streams, console })
 }
 
 struct Builder {

@@ -11,6 +11,7 @@ use super::flags::{
 };
 use super::location::Location;
 use super::locks;
+use super::task::Task;
 use super::walk::path_of;
 use crate::errno::Errno;
 use crate::sync::Mutex;
@@ -122,12 +123,12 @@ impl OpenFile {
     ///
     /// # Errors
     /// EBADF where it is not open for reading; what the file gives.
-    pub fn read(&self, into: &mut dyn Sink) -> Result<usize, Errno> {
+    pub fn read(&self, task: &dyn Task, into: &mut dyn Sink) -> Result<usize, Errno> {
         if !self.is_readable() {
             return Err(Errno::EBADF);
         }
         if !self.file.is_seekable() {
-            return self.file.read(0, into);
+            return self.file.read_for(task, 0, into);
         }
         let at = self.offset();
         let count = self.file.read(at, into)?;

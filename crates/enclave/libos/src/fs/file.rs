@@ -96,6 +96,14 @@ pub trait File: Send + Sync {
     fn append(&self, from: &mut dyn Source) -> Result<(u64, usize), Errno> {
         self.write(0, from).map(|n| (0, n))
     }
+    /// As [`read`](Self::read), for a file that gives each caller something else (signalfd).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_for(&self, task: &dyn Task, offset: u64, into: &mut dyn Sink) -> Result<usize, Errno> {
+        let _ = task;
+        self.read(offset, into)
+    }
     /// What must hold before `task` may read or write (a terminal's job control). `is_write` says which.
     ///
     /// # Errors
@@ -107,6 +115,11 @@ pub trait File: Send + Sync {
     /// Present readiness. A file that never waits is always ready for both.
     fn poll(&self) -> Readiness {
         Readiness(Readiness::IN.0 | Readiness::OUT.0)
+    }
+    /// As [`poll`](Self::poll), for a file that is ready for one caller and not for another.
+    fn poll_for(&self, task: &dyn Task) -> Readiness {
+        let _ = task;
+        self.poll()
     }
     /// Woken when [`poll`](Self::poll) may give more; None for a file that never waits.
     fn wait_queue(&self) -> Option<&WaitQueue> {

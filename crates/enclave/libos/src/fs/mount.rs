@@ -71,6 +71,8 @@ pub struct Namespace {
     mounts: Vec<Arc<Mount>>,
     /// (mount id, device, inode) of a mount point to the index of what is mounted there.
     points: HashMap<(u64, u64, u64), usize>,
+    /// Where files without a name are made (memfd_create(2)).
+    scratch: Option<InodeRef>,
 }
 
 impl Namespace {
@@ -86,7 +88,7 @@ impl Namespace {
             source: String::from(source),
             flags,
         });
-        Self { mounts: alloc::vec![root], points: HashMap::new() }
+        Self { mounts: alloc::vec![root], points: HashMap::new(), scratch: None }
     }
 
     /// Mounts `root` on a directory (or a file on a file), over what may be mounted there.
@@ -111,6 +113,17 @@ impl Namespace {
         });
         self.points.insert((at.mount.id, dev, ino), self.mounts.len());
         self.mounts.push(mount);
+    }
+
+    /// Sets where files without a name are made.
+    pub fn set_scratch(&mut self, scratch: InodeRef) {
+        self.scratch = Some(scratch);
+    }
+
+    /// Where files without a name are made.
+    #[must_use]
+    pub fn scratch(&self) -> Option<&InodeRef> {
+        self.scratch.as_ref()
     }
 
     /// The root of all.

@@ -10,6 +10,7 @@ use crate::platform::Platform;
 use crate::process::Credentials;
 use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -42,6 +43,15 @@ pub struct TakenSignal {
     pub status: i32,
     /// `sigqueue(3)` value.
     pub value: u64,
+}
+
+/// Does work at a later time.
+pub trait Alarm: Send + Sync {
+    /// Has `job` done at `deadline_ns` (CLOCK_MONOTONIC).
+    ///
+    /// # Errors
+    /// EAGAIN where nothing can do it.
+    fn at(&'static self, deadline_ns: u64, job: Box<dyn FnOnce() + Send>) -> Result<(), Errno>;
 }
 
 /// The calling thread and its process.
@@ -96,6 +106,9 @@ pub trait Task {
     fn has_signal(&self, mask: u64) -> bool;
     /// Woken when a signal becomes pending for the process.
     fn signal_queue(&self) -> Arc<WaitQueue>;
+
+    /// What runs work at a later time.
+    fn alarm(&self) -> &'static dyn Alarm;
 
     /// Process group.
     fn pgid(&self) -> u32;

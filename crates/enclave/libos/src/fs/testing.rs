@@ -5,7 +5,7 @@ use super::context::FsContext;
 use super::fd::Table;
 use super::memfs::{Budget, Fs, Node, Settings};
 use super::mount::{MountFlags, Namespace};
-use super::task::{TakenSignal, Task};
+use super::task::{Alarm, TakenSignal, Task};
 use super::verified::{BlockCache, VerifiedRoot};
 use crate::errno::Errno;
 use crate::host::{Event, Host, HostFile, HostStream, Level, Readiness, SideData};
@@ -354,6 +354,22 @@ pub(crate) enum Arg<'a> {
 /// The table is what the handlers are found by.
 const _: &[Entry] = super::syscalls::TABLE;
 
+/// Every job sleeps in a thread of its own.
+struct SleepingThreads;
+
+impl Alarm for SleepingThreads {
+    fn at(&'static self, deadline_ns: u64, job: Box<dyn FnOnce() + Send>) -> Result<(), Errno> {
+        // The clock of the machine starts with it: a deadline is at most so far away.
+        std::thread::spawn(move || {
+            let mut left = std::time::Duration::from_nanos(deadline_ns);
+            left = left.min(std::time::Duration::from_millis(50));
+            std::thread::sleep(left);
+            job();
+        });
+        Ok(())
+    }
+}
+
 impl Task for TestTask {
     fn platform(&self) -> &'static dyn Platform {
         self.platform
@@ -414,6 +430,9 @@ impl Task for TestTask {
     }
     fn signal_queue(&self) -> Arc<WaitQueue> {
         Arc::new(WaitQueue::new())
+    }
+    fn alarm(&self) -> &'static dyn Alarm {
+        &SleepingThreads
     }
     fn pgid(&self) -> u32 {
         self.pgid

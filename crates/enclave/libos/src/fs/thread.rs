@@ -4,9 +4,10 @@ use super::context::{Caller, Executable, FsContext};
 use super::fd::Table;
 use super::flags::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use super::ops::open::{open_program, program_at};
-use super::task::{TakenSignal, Task};
+use super::task::{Alarm, TakenSignal, Task};
 use super::walk::path_of;
 use crate::errno::Errno;
+use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::process::Credentials;
 use crate::signal::info::Fields;
@@ -14,10 +15,17 @@ use crate::signal::{Disposition, Info, Set};
 use crate::thread::Thread;
 use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 const RLIMIT_FSIZE: u32 = 1;
 const RLIMIT_NOFILE: u32 = 7;
+
+impl Alarm for Kernel {
+    fn at(&'static self, deadline_ns: u64, job: Box<dyn FnOnce() + Send>) -> Result<(), Errno> {
+        self.timers.at(self, deadline_ns, job).map(drop)
+    }
+}
 
 impl Task for Thread {
     fn platform(&self) -> &'static dyn Platform {
@@ -118,6 +126,10 @@ impl Task for Thread {
 
     fn signal_queue(&self) -> Arc<WaitQueue> {
         self.process.signal_queue.clone()
+    }
+
+    fn alarm(&self) -> &'static dyn Alarm {
+        self.kernel
     }
 
     fn pgid(&self) -> u32 {

@@ -84,7 +84,8 @@ impl File for RegularFile {
     }
 
     fn description(&self) -> String {
-        String::new()
+        // Only a file without a place in the tree is asked.
+        String::from("/memfd: (deleted)")
     }
 
     fn as_any(&self) -> &dyn Any {

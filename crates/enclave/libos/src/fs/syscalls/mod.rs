@@ -5,8 +5,11 @@
 mod attributes;
 mod control;
 mod directories;
+mod epoll;
+mod events;
 mod names;
 mod open;
+mod poll;
 mod positions;
 mod rw;
 mod stat;
@@ -24,6 +27,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// What serves a call.
+#[cfg(test)]
 pub(super) type Handler = fn(&dyn Task, &Args) -> SysResult;
 
 /// Makes the table for the kernel, and one of bare handlers for the tests.
@@ -50,6 +54,7 @@ calls! {
     4 => stat::stat;
     5 => stat::fstat;
     6 => stat::lstat;
+    7 => poll::poll;
     8 => positions::lseek;
     16 => control::ioctl, "requests of the files that exist here";
     17 => rw::pread64;
@@ -58,6 +63,7 @@ calls! {
     20 => rw::writev;
     21 => attributes::access;
     22 => open::pipe;
+    23 => poll::select;
     32 => open::dup;
     33 => open::dup2;
     40 => rw::sendfile;
@@ -103,8 +109,11 @@ calls! {
     197 => xattr::removexattr;
     198 => xattr::lremovexattr;
     199 => xattr::fremovexattr;
+    213 => epoll::epoll_create;
     217 => directories::getdents64;
     221 => positions::fadvise64;
+    232 => epoll::epoll_wait;
+    233 => epoll::epoll_ctl;
     235 => attributes::utimes;
     257 => open::openat;
     258 => names::mkdirat;
@@ -119,20 +128,33 @@ calls! {
     267 => names::readlinkat;
     268 => attributes::fchmodat;
     269 => attributes::faccessat;
+    270 => poll::pselect6;
+    271 => poll::ppoll;
     280 => attributes::utimensat;
+    281 => epoll::epoll_pwait;
+    282 => events::signalfd;
+    283 => events::timerfd_create;
+    284 => events::eventfd;
     285 => positions::fallocate, "no collapse, insert or unshare";
+    286 => events::timerfd_settime;
+    287 => events::timerfd_gettime;
+    289 => events::signalfd4;
+    290 => events::eventfd2;
+    291 => epoll::epoll_create1;
     292 => open::dup3;
     293 => open::pipe2;
     295 => rw::preadv;
     296 => rw::pwritev;
     306 => positions::syncfs;
     316 => names::renameat2;
+    319 => events::memfd_create, "no seals, no huge pages";
     326 => rw::copy_file_range;
     327 => rw::preadv2, "RWF_HIPRI, DSYNC, SYNC and NOWAIT have no effect";
     328 => rw::pwritev2, "RWF_HIPRI, DSYNC, SYNC and NOWAIT have no effect";
     332 => stat::statx;
     436 => open::close_range;
     439 => attributes::faccessat2;
+    441 => epoll::epoll_pwait2;
     452 => attributes::fchmodat2;
 }
 

@@ -91,10 +91,10 @@ pub(super) fn read_into(task: &dyn Task, open: &OpenFile, into: &mut dyn Sink) -
         return Err(Errno::EBADF);
     }
     open.file.admit(task, false)?;
-    let count = match open.read(into) {
+    let count = match open.read(task, into) {
         Err(Errno::EAGAIN) if !open.is_nonblocking() => {
             let Some(queue) = open.file.wait_queue() else { return Err(Errno::EAGAIN) };
-            retry(task, &[queue], None, || open.read(into))?
+            retry(task, &[queue], None, || open.read(task, into))?
         }
         done => done?,
     };
