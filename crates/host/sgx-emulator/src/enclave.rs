@@ -382,7 +382,7 @@ impl Enclave for EmulatedEnclave {
 
     fn remove(&self, pages: Range<u64>) -> Result<(), DriverError> {
         let pages = self.pages("EREMOVE", &pages)?;
-        let space = self.shared.space.lock();
+        let mut space = self.shared.space.lock();
         require_initialised(&space, "EREMOVE")?;
         for page in pages.clone() {
             let entry = space.entry(page);
@@ -396,10 +396,7 @@ impl Enclave for EmulatedEnclave {
                 });
             }
         }
-        for page in pages.clone() {
-            space.set_entry(page, space.entry(page).removed());
-        }
-        space.discard(pages)
+        space.remove(pages)
     }
 
     unsafe fn enter(

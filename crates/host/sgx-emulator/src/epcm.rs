@@ -13,9 +13,10 @@ type Leaf = [AtomicU32; LEAF_PAGES as usize];
 
 /// State of one enclave page.
 ///
-/// Beside the EPCM proper it holds the rights that the host's page tables give now (`host`), and the most
-/// that the page-table rights of the page may become (`maximum`: the kernel lets a page added before
-/// EINIT have no more than its SECINFO says).
+/// Beside the EPCM proper it holds the rights that the host's page tables give now (`host`), the most that
+/// the page-table rights of the page may become (`maximum`: the kernel lets a page added before EINIT have
+/// no more than its SECINFO says), and whether there may be host memory behind it (`backed`); behind an
+/// absent page that memory is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry(u32);
 
@@ -28,6 +29,7 @@ impl Entry {
     const TYPE_SHIFT: u32 = 8;
     const HOST_SHIFT: u32 = 16;
     const MAXIMUM_SHIFT: u32 = 20;
+    const BACKED: u32 = 1 << 24;
 
     /// A valid page that is neither pending nor modified.
     pub(crate) const fn new(page_type: PageType, rwx: Protection, maximum: Protection) -> Self {
@@ -39,10 +41,11 @@ impl Entry {
         )
     }
 
-    /// What EAUG makes.
-    pub(crate) const fn augmented() -> Self {
+    /// What EAUG makes of an absent page.
+    pub(crate) const fn augmented(self) -> Self {
         let rw = Protection(Protection::READ.0 | Protection::WRITE.0);
-        Self::new(PageType::Reg, rw, Protection::ALL).with_pending(true)
+        let new = Self::new(PageType::Reg, rw, Protection::ALL).with_pending(true);
+        new.with_host(self.host()).with_backed(self.is_backed())
     }
 
     pub(crate) const fn is_valid(self) -> bool {
@@ -103,9 +106,15 @@ impl Entry {
     pub(crate) const fn with_host(self, host: Protection) -> Self {
         Self(self.0 & !(7 << Self::HOST_SHIFT) | (host.0 as u32) << Self::HOST_SHIFT)
     }
-    /// An absent page whose page-table entry is still what it was.
+    pub(crate) const fn is_backed(self) -> bool {
+        self.0 & Self::BACKED != 0
+    }
+    pub(crate) const fn with_backed(self, set: bool) -> Self {
+        self.with(Self::BACKED, set)
+    }
+    /// An absent page whose page-table entry and memory are still there.
     pub(crate) const fn removed(self) -> Self {
-        Self(0).with_host(self.host())
+        Self(self.0 & Self::BACKED).with_host(self.host())
     }
 }
 
@@ -187,6 +196,8 @@ mod tests {
         );
         assert_eq!(entry.accessible(), Protection::NONE);
         assert!(!entry.removed().is_valid());
+        let reborn = entry.with_backed(true).removed().augmented();
+        assert!(reborn.is_backed() && reborn.is_pending() && reborn.is(PageType::Reg));
         assert_eq!(entry.removed().host(), Protection::WRITE);
     }
 
@@ -194,7 +205,7 @@ mod tests {
     fn the_table_is_sparse() {
         let epcm = Epcm::new(1 << 24);
         assert!(!epcm.get(1 << 23).is_valid() && !epcm.get(u64::MAX).is_valid());
-        epcm.set(1 << 23, Entry::augmented());
+        epcm.set(1 << 23, Entry::default().augmented());
         assert!(epcm.get(1 << 23).is_pending());
         assert_eq!(epcm.next_populated(3, 1 << 24), 1 << 23);
         assert_eq!(epcm.next_populated(3, 1000), 1000);

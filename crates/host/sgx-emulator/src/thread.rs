@@ -119,7 +119,7 @@ fn dispatch_system_calls(gate_page: &GatePage) -> Result<(), DriverError> {
         if result == 0 {
             0
         } else {
-            // Before Linux 6.17: one range from which system calls are allowed.
+            // An older kernel: one range from which system calls are allowed.
             libc::prctl(
                 PR_SET_SYSCALL_USER_DISPATCH,
                 PR_SYS_DISPATCH_EXCLUSIVE_ON,

@@ -18,6 +18,7 @@ in_both_modes!(
     page_table_rights_intersect,
     accept_copy,
     trim_and_remove,
+    many_pages_are_removed_and_come_back_empty,
     dynamic_thread,
     faults_outside_and_below,
     leaves_refuse_bad_operands,
@@ -212,6 +213,41 @@ fn trim_and_remove(mode: Mode) {
     assert!(toy.enclave.remove(pages).is_err(), "removed already");
     assert_eq!(toy.accept(0, pending(), HEAP), 0);
     assert_eq!(toy.done(0, command::READ, [HEAP, 0, 0, 0]).rsi, 0, "the contents are gone");
+    // Also where the new page is not writable, is copied to, or becomes a thread's.
+    let rx = reg(SecinfoFlags::R | SecinfoFlags::X).bits();
+    assert_eq!(toy.done(0, command::EACCEPTCOPY, [rx, HEAP + 4096, toy::DATA, 0]).rsi, 0);
+    let mut page = [1; 4096];
+    toy.read(0, HEAP + 4096, &mut page);
+    assert_eq!(page[..8], 0xdada_u64.to_le_bytes());
+    assert_eq!(page[8..], [0; 4088]);
+    toy.enclave.protect(HEAP + 8192..HEAP + 12288, Protection::READ).expect("mprotect");
+    assert_eq!(toy.accept(0, pending(), HEAP + 8192), 0);
+    toy.read(0, HEAP + 8192, &mut page);
+    assert_eq!(page, [0; 4096], "read-only to the page tables");
+    assert_eq!(toy.accept(0, pending(), HEAP + 12288), 0);
+    toy.enclave.modify_type(HEAP + 12288..HEAP + 16384, ModifiedType::Tcs).expect("EMODT");
+    let accepted = SecinfoFlags::MODIFIED.with_page_type(PageType::Tcs);
+    assert_eq!(toy.accept(0, accepted, HEAP + 12288), 0, "all zero, which a TCS may be");
+}
+
+/// In fast mode also more pages than the emulator keeps the memory of.
+fn many_pages_are_removed_and_come_back_empty(mode: Mode) {
+    let toy = Toy::new(mode, 1);
+    let pages: u64 = if mode == Mode::Fast { 9000 } else { 200 };
+    let range = HEAP..HEAP + pages * 4096;
+    for _ in 0..3 {
+        let accepted = toy.done(0, command::ACCEPT_AND_WRITE, [range.start, pages, 0, 0]);
+        assert_eq!(accepted.rsi & 0xff, 0);
+        toy.enclave.modify_type(range.clone(), ModifiedType::Trim).expect("EMODT");
+        toy.done(0, command::EACCEPT, [trimmed().bits(), range.start, pages, 0]);
+        toy.enclave.remove(range.clone()).expect("EREMOVE");
+        assert_eq!(toy.accept(0, pending(), HEAP + 4096), 0);
+        assert_eq!(toy.done(0, command::READ, [HEAP + 4096, 0, 0, 0]).rsi, 0);
+        let one = HEAP + 4096..HEAP + 8192;
+        toy.enclave.modify_type(one.clone(), ModifiedType::Trim).expect("EMODT");
+        assert_eq!(toy.accept(0, trimmed(), one.start), 0);
+        toy.enclave.remove(one).expect("EREMOVE");
+    }
 }
 
 fn dynamic_thread(mode: Mode) {
