@@ -8,8 +8,8 @@
 //! - every refusal names the operation, the field and, where that is known, the missing capability
 //!   ([`error`]).
 //!
-//! It does not: copy its own binary (a caller that wants protection from CVE-2019-5736 runs from a
-//! read-only mount), talk to systemd, or decide what an enclave needs.
+//! It does not: protect its own file unless told to ([`sys::protect_own_file`]), talk to systemd, or decide
+//! what an enclave needs.
 //!
 //! Linux 5.12 or newer (`mount_setattr`); x86-64.
 

@@ -58,6 +58,9 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
             return 1;
         }
     };
+    if command.enters_container {
+        container::sys::protect_own_file();
+    }
     match (command.run)(&globals, &args) {
         Ok(code) => code,
         Err(Failure { message, code }) => {

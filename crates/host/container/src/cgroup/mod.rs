@@ -3,6 +3,7 @@
 //! Serves pure v1, hybrid (v1 controllers and a v2 tree) and pure v2 hosts. The host is described by one
 //! reading of `/proc/self/mountinfo` and one of `/proc/self/cgroup`.
 
+mod devices;
 pub mod freezer;
 mod host;
 mod remove;
@@ -105,7 +106,11 @@ impl Cgroups {
     /// # Errors
     /// The field whose limit was refused.
     pub fn set(&self, resources: &Resources, is_new: bool) -> Result<()> {
-        if self.is_unified() { v2::set(self, resources) } else { v1::set(self, resources, is_new) }
+        if self.is_unified() {
+            v2::set(self, resources, is_new)
+        } else {
+            v1::set(self, resources, is_new)
+        }
     }
 
     /// Puts a process in.

@@ -1,5 +1,6 @@
 //! Limits on v1 hierarchies.
 
+use super::devices::{Rule, rules};
 use super::{Cgroups, read, refused, write};
 use crate::error::{Error, Result};
 use crate::spec::Resources;
@@ -7,21 +8,6 @@ use crate::spec::resources::{BlockIo, Cpu, DeviceRule, Memory, ThrottleDevice};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use std::path::Path;
-
-/// Device rules that every container has after its own: the default devices, terminals, and making nodes.
-const ALWAYS_ALLOWED: [&str; 11] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:8 rwm",
-    "c 1:7 rwm",
-    "c 5:0 rwm",
-    "c 1:5 rwm",
-    "c 1:9 rwm",
-    "c 136:* rwm",
-    "c 5:2 rwm",
-    "c 10:200 rwm",
-];
 
 /// Makes one directory and the missing ones above it. A new cpuset is empty, which no process may join: it
 /// takes its parent's sets.
@@ -128,39 +114,17 @@ fn put(directory: &Path, file: &str, field: &str, value: &str) -> Result<()> {
     write(directory, file, value).map_err(refused(field, value))
 }
 
-fn set_devices(directory: &Path, rules: &[DeviceRule]) -> Result<()> {
+fn set_devices(directory: &Path, own: &[DeviceRule]) -> Result<()> {
+    let rules = rules(own);
     // Deny all, then what is listed: a group inherits its parent's list, mostly "all".
-    let is_first_all = rules.first().is_some_and(|r| is_everything(r));
-    if !is_first_all {
+    if !rules.first().is_some_and(Rule::is_everything) {
         put(directory, "devices.deny", "devices", "a")?;
     }
     for rule in rules {
-        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-        let line = if is_everything(rule) {
-            "a".to_owned()
-        } else {
-            let number = |n: Option<i64>| match n {
-                Some(n) if n >= 0 => n.to_string(),
-                _ => "*".to_owned(),
-            };
-            let kind = if rule.kind.is_empty() { "a" } else { &rule.kind };
-            let access = if rule.access.is_empty() { "rwm" } else { &rule.access };
-            format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor))
-        };
-        put(directory, file, "devices", &line)?;
-    }
-    for line in ALWAYS_ALLOWED {
-        put(directory, "devices.allow", "devices", line)?;
+        let file = if rule.is_allowed { "devices.allow" } else { "devices.deny" };
+        put(directory, file, "devices", &rule.line())?;
     }
     Ok(())
-}
-
-fn is_everything(rule: &DeviceRule) -> bool {
-    let any = |n: Option<i64>| n.is_none_or(|n| n < 0);
-    matches!(rule.kind.as_str(), "" | "a")
-        && any(rule.major)
-        && any(rule.minor)
-        && (rule.access.is_empty() || rule.access.len() == 3)
 }
 
 fn set_memory(directory: &Path, memory: &Memory) -> Result<()> {
@@ -290,18 +254,6 @@ fn set_block_io(groups: &Cgroups, io: &BlockIo) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rule(allow: bool, kind: &str, major: Option<i64>, access: &str) -> DeviceRule {
-        DeviceRule { allow, kind: kind.into(), major, minor: None, access: access.into() }
-    }
-
-    #[test]
-    fn a_rule_for_everything_is_recognised() {
-        assert!(is_everything(&rule(false, "", None, "rwm")));
-        assert!(is_everything(&rule(true, "a", Some(-1), "")));
-        assert!(!is_everything(&rule(true, "c", None, "rwm")));
-        assert!(!is_everything(&rule(true, "a", Some(1), "rwm")));
-    }
 
     #[test]
     fn limits_become_files() {

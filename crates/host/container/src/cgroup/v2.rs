@@ -1,11 +1,11 @@
 //! Limits on the v2 tree.
 //!
-//! Device rules are not enforced on v2 yet: there they are a BPF program. `features` and the docs say so.
+//! Device rules are an eBPF program, attached when the group is new ([`super::devices`]).
 
 use super::{Cgroups, read, refused, weight_of_shares, write};
 use crate::error::{Error, Result};
 use crate::spec::Resources;
-use crate::spec::resources::Rdma;
+use crate::spec::resources::{DeviceRule, Rdma};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use std::path::Path;
@@ -47,8 +47,11 @@ fn pass_down(directory: &Path) {
 }
 
 /// Writes limits.
-pub(super) fn set(groups: &Cgroups, resources: &Resources) -> Result<()> {
+pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Result<()> {
     let Some(directory) = &groups.unified else { return Ok(()) };
+    if is_new {
+        set_devices(directory, &resources.devices)?;
+    }
     let put = |file: &str, field: &str, value: &str| {
         write(directory, file, value).map_err(refused(field, value))
     };
@@ -139,6 +142,20 @@ pub(super) fn set(groups: &Cgroups, resources: &Resources) -> Result<()> {
     set_unified(directory, resources)
 }
 
+fn set_devices(directory: &Path, own: &[DeviceRule]) -> Result<()> {
+    use rustix::fd::AsFd;
+    use rustix::fs::OFlags;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let failed = |operation| Error::os(operation, Path::new("linux.resources.devices"));
+    let fd =
+        rustix::fs::open(directory, flags, Mode::empty()).map_err(failed("open the cgroup for"))?;
+    crate::sys::attach_device_program(
+        fd.as_fd(),
+        &super::devices::program(&super::devices::rules(own)),
+    )
+    .map_err(failed("attach the program for"))
+}
+
 /// `unified`: file names of the v2 tree and their contents.
 pub(super) fn set_unified(directory: &Path, resources: &Resources) -> Result<()> {
     for (file, value) in &resources.unified {
@@ -186,7 +203,7 @@ mod tests {
         let (dir, groups) = group(&files);
         let json = r#"{"memory":{"limit":1000,"swap":1500},"cpu":{"shares":1024,"quota":50000},
             "pids":{"limit":7},"unified":{"memory.high":"5"}}"#;
-        set(&groups, &serde_json::from_str(json).unwrap()).unwrap();
+        set(&groups, &serde_json::from_str(json).unwrap(), false).unwrap();
         let content = |f: &str| std::fs::read_to_string(dir.path().join(f)).unwrap();
         assert_eq!(content("memory.max"), "1000");
         assert_eq!(content("memory.swap.max"), "500");
@@ -204,7 +221,8 @@ mod tests {
             (r#"{"unified":{"../x":"5"}}"#, "unified"),
             (r#"{"pids":{"limit":7}}"#, "pids.limit"),
         ] {
-            let e = set(&groups, &serde_json::from_str(json).unwrap()).unwrap_err().to_string();
+            let e =
+                set(&groups, &serde_json::from_str(json).unwrap(), false).unwrap_err().to_string();
             assert!(e.contains(field), "{e}");
         }
     }

@@ -65,3 +65,42 @@ pub fn exit_now(status: i32) -> ! {
     // SAFETY: `_exit` has no requirements and does not return.
     unsafe { libc::_exit(status) }
 }
+
+/// The name that a protected program has in the process list.
+const PROTECTED: &str = "rune-protected";
+
+/// Runs this program again from a read-only view of its own file, unless it already does: a container that
+/// gets hold of `/proc/PID/exe` then cannot open it for writing, now or later (CVE-2019-5736). Nothing is
+/// copied: the view is a detached mount of the same file.
+///
+/// Returns if the program is protected, or cannot be: without `CAP_SYS_ADMIN` there is no such mount, and
+/// the file is safe as far as its owner is not the container's.
+pub fn protect_own_file() {
+    use rustix::fd::AsFd;
+    use rustix::fs::{CWD, StatVfsMountFlags, statvfs};
+    use rustix::mount::{OpenTreeFlags, open_tree};
+    use std::os::unix::ffi::OsStringExt;
+    const EXE: &str = "/proc/self/exe";
+    let is_read_only = statvfs(EXE).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let is_second = std::env::args_os().next().is_some_and(|name| name == PROTECTED);
+    if is_read_only || is_second {
+        return;
+    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let Ok(tree) = open_tree(CWD, EXE, flags) else { return };
+    let attributes = super::IdMapMount { set: 1, clear: 0, propagation: 0, user_namespace: None };
+    if super::mount_setattr(tree.as_fd(), &attributes, false).is_err() {
+        return;
+    }
+    let name = std::iter::once(PROTECTED.into());
+    let argv = name.chain(std::env::args_os().skip(1)).map(OsStringExt::into_vec);
+    let env = std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name.into_vec()
+    });
+    if let (Ok(argv), Ok(env)) = (CStringArray::new(argv), CStringArray::new(env)) {
+        // A failure leaves this process as it was.
+        let _ = execute_fd(tree.as_fd(), &argv, &env);
+    }
+}

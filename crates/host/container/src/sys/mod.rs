@@ -6,13 +6,15 @@
 
 #![allow(unsafe_code)] // the one place; see the module's documentation
 
+mod bpf;
 mod exec;
 mod filter;
 mod fork;
 mod signals;
 mod tuning;
 
-pub use exec::{CStringArray, execute, execute_fd, exit_now};
+pub use bpf::{BpfInstruction, attach_device_program};
+pub use exec::{CStringArray, execute, execute_fd, exit_now, protect_own_file};
 pub use filter::{
     FILTER_FLAG_LOG, FILTER_FLAG_NEW_LISTENER, FILTER_FLAG_SPEC_ALLOW, FILTER_FLAG_TSYNC,
     FILTER_FLAG_WAIT_KILLABLE_RECV, SockFilter, install_filter,

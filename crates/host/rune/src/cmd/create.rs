@@ -25,6 +25,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "create a container",
     options: &OPTIONS,
     end: End::Never,
+    enters_container: true,
     run,
 };
 

@@ -14,6 +14,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "remove a container",
     options: &OPTIONS,
     end: End::Never,
+    enters_container: false,
     run,
 };
 

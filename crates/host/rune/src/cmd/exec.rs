@@ -42,6 +42,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "run another process in a container",
     options: &OPTIONS,
     end: End::SecondWord,
+    enters_container: true,
     run,
 };
 

@@ -14,6 +14,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "print what this runtime supports",
     options: &[],
     end: End::Never,
+    enters_container: false,
     run,
 };
 

@@ -14,6 +14,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "send a signal to a container (TERM)",
     options: &OPTIONS,
     end: End::Never,
+    enters_container: false,
     run,
 };
 

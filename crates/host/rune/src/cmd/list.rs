@@ -15,6 +15,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "list containers",
     options: &OPTIONS,
     end: End::Never,
+    enters_container: false,
     run,
 };
 

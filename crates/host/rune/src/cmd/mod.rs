@@ -33,6 +33,8 @@ pub(crate) struct Command {
     pub(crate) options: &'static [Opt],
     /// Where they end.
     pub(crate) end: End,
+    /// Whether a process of ours comes to be inside a container.
+    pub(crate) enters_container: bool,
     /// What it does.
     pub(crate) run: fn(&Globals, &Args) -> Outcome,
 }

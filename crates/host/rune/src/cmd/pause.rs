@@ -12,6 +12,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "stop all processes of a container",
     options: &[],
     end: End::Never,
+    enters_container: false,
     run,
 };
 

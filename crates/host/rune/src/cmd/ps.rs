@@ -15,6 +15,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "list the processes of a container",
     options: &OPTIONS,
     end: End::SecondWord,
+    enters_container: false,
     run,
 };
 

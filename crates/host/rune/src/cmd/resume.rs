@@ -12,6 +12,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "let a paused container go on",
     options: &[],
     end: End::Never,
+    enters_container: false,
     run,
 };
 

@@ -19,6 +19,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "write a config.json to start from",
     options: &OPTIONS,
     end: End::Never,
+    enters_container: false,
     run,
 };
 

@@ -12,6 +12,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "run the program of a created container",
     options: &[],
     end: End::Never,
+    enters_container: false,
     run,
 };
 

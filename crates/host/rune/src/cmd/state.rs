@@ -13,6 +13,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "print a container's state",
     options: &[],
     end: End::Never,
+    enters_container: false,
     run,
 };
 

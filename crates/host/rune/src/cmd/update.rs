@@ -33,6 +33,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "change limits of a container",
     options: &OPTIONS,
     end: End::Never,
+    enters_container: false,
     run,
 };
 

@@ -4,6 +4,7 @@
 //! rights; init-runelet gets descriptors. Nothing of the pack is believed: it is measured when it is loaded.
 
 mod devices;
+mod machine;
 mod needs;
 mod paths;
 pub(crate) mod request;
@@ -19,7 +20,7 @@ use pal::{EnclaveRuntime, Library};
 use rustix::fs::{Mode, OFlags, open};
 use settings::{SGX, Settings};
 use sgx::Sigstruct;
-use sgx_emulator::{Emulator, Mode as EmulatorMode};
+use machine::Machine;
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -46,7 +47,7 @@ pub(crate) enum Runtime {
         /// The enclave file and its side data.
         pack: Pack,
         /// How enclaves are made here.
-        driver: Emulator,
+        machine: Machine,
         /// Most host threads, and where lines go.
         options: urts::Options,
     },
@@ -83,31 +84,27 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
         enter(options, settings.kind, emulated, None, launch);
         return Ok(());
     }
+    let machine = Machine::choose()?;
     let pack = open_pack(&settings, &root)?;
     let manifest = read_manifest(&settings, &root)?;
     let sigstruct = read_sigstruct(&pack)?;
     let loaded = rustix::fs::fstat(&pack.sgxs).map_err(std::io::Error::from)?.st_size;
     needs::check_limits(&options.spec, &manifest, u64::try_from(loaded).unwrap_or(0))?;
-    check_profile(options, Some(true))?;
-    if devices::has_hardware() {
+    check_profile(options, Some(machine.is_emulated()))?;
+    if machine.is_emulated() {
+        globals.log.line(Level::Debug, "emulated: no hardware protects this container");
+    } else {
         devices::inject(&mut options.spec);
-        globals.log.line(
-            Level::Warning,
-            "this machine has /dev/sgx_enclave, but this version runs enclaves on the emulator",
-        );
     }
-    let driver = Emulator::new(emulator_mode()?)
-        .with_secret_read()
-        .map_err(|error| Failure::new(format!("emulator: {error}")))?;
-    globals.log.line(Level::Debug, "emulated: no hardware protects this container");
     let options_inside = urts::Options {
         max_threads: manifest.enclave.threads as usize,
         log,
         ..urts::Options::default()
     };
-    let runtime = Runtime::BuiltIn { pack, driver, options: options_inside };
+    let emulated = machine.is_emulated();
+    let runtime = Runtime::BuiltIn { pack, machine, options: options_inside };
     let launch = Launch { runtime, request, args, log_level };
-    enter(options, settings.kind, true, Some(&sigstruct), launch);
+    enter(options, settings.kind, emulated, Some(&sigstruct), launch);
     Ok(())
 }
 
@@ -211,17 +208,6 @@ fn read_sigstruct(pack: &Pack) -> Result<Sigstruct, Failure> {
         )));
     }
     Ok(Sigstruct::from_bytes(&bytes))
-}
-
-/// Fast unless the operator wants every trap taken, as CI does to compare both.
-fn emulator_mode() -> Result<EmulatorMode, Failure> {
-    match std::env::var("RUNE_EMULATOR_MODE").as_deref() {
-        Err(_) | Ok("" | "fast") => Ok(EmulatorMode::Fast),
-        Ok("pure") => Ok(EmulatorMode::Pure),
-        Ok(other) => {
-            Err(Failure::new(format!("RUNE_EMULATOR_MODE: expected fast or pure, got {other:?}")))
-        }
-    }
 }
 
 /// Lines of the enclave go to rune's log, opened here; without one, what matters goes to the container's

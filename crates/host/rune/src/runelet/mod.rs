@@ -20,7 +20,6 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::sync::Arc;
-use urts::BuiltIn;
 use workload::request::Request;
 
 /// Exit code of a container whose enclave refused or ended: what engines use for "could not run".
@@ -34,8 +33,8 @@ pub(crate) fn run(mut inside: Inside, launch: Launch) -> i32 {
         Err(e) => inside.fail(&format!("block signals: {}", std::io::Error::from(e))),
     };
     let runtime: Arc<dyn EnclaveRuntime> = match launch.runtime {
-        Runtime::BuiltIn { pack, driver, options } => match inside.root.try_clone() {
-            Ok(root) => Arc::new(BuiltIn::new(driver, pack, root, options)),
+        Runtime::BuiltIn { pack, machine, options } => match inside.root.try_clone() {
+            Ok(root) => machine.runtime(pack, root, options),
             Err(e) => inside.fail(&format!("copy the root's descriptor: {e}")),
         },
         Runtime::Library(library) => Arc::new(library),
