@@ -3,10 +3,10 @@
 
 use super::devices;
 use crate::failure::Failure;
+use pal::EnclaveRuntime;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use sgx_emulator::{Emulator, Mode as EmulatorMode};
-use pal::EnclaveRuntime;
 use std::sync::Arc;
 use urts::{BuiltIn, Hw, Options, Pack};
 
@@ -56,7 +56,12 @@ impl Machine {
     }
 
     /// Our enclave runtime over it.
-    pub(crate) fn runtime(self, pack: Pack, root: OwnedFd, options: Options) -> Arc<dyn EnclaveRuntime> {
+    pub(crate) fn runtime(
+        self,
+        pack: Pack,
+        root: OwnedFd,
+        options: Options,
+    ) -> Arc<dyn EnclaveRuntime> {
         match self {
             Self::Hardware(driver) => Arc::new(BuiltIn::new(driver, pack, root, options)),
             Self::Emulated(driver) => Arc::new(BuiltIn::new(driver, pack, root, options)),

@@ -1,5 +1,6 @@
 //! init-runelet: the first process of an enclave container. It never becomes another program: it drives an
-//! enclave runtime (`pal::EnclaveRuntime`: ours or a library), passes signals, streams, the terminal's size and exec sessions to it, and ends with the
+//! enclave runtime (`pal::EnclaveRuntime`: ours or a library), passes signals, streams, the terminal's size and
+//! exec sessions to it, and ends with the
 //! program's exit code.
 //!
 //! Order: signals are blocked; the enclave is loaded, which makes service threads; the container's seccomp
