@@ -1,0 +1,100 @@
+//! `inclavare image convert`
+
+use super::{open, report_skipped};
+use crate::args::Convert;
+use crate::failure::Failure;
+use crate::progress::Bar;
+use convert::output::{BundleOptions, write_bundle};
+use convert::pack::{self, Pack};
+use convert::policy::{Argv, Policy};
+use convert::{Conversion, Input, Options};
+use serde_json::json;
+use std::path::Path;
+use workload::manifest::{Availability, Source};
+
+pub(crate) fn run(arguments: Convert, bar: Bar) -> Result<(), Failure> {
+    let input = open(&arguments.source)?;
+    let policy = policy(&arguments)?;
+    let options = Options { policy, progress: &bar, ..Options::default() };
+    let conversion = convert::convert(&input, options)?;
+    if let Some(directory) = &arguments.pack {
+        pack::write(&conversion, directory)?;
+    }
+    if let Some(directory) = &arguments.bundle {
+        bundle(&arguments, &input, &conversion, directory, &bar)?;
+    }
+    drop(bar);
+    report(&arguments, &conversion);
+    Ok(())
+}
+
+/// The policy file, with what the command line says over it.
+fn policy(arguments: &Convert) -> Result<Policy, Failure> {
+    let mut policy = match &arguments.policy {
+        Some(path) => Policy::read(path)?,
+        None => Policy::default(),
+    };
+    let allow = |target: &mut Option<Availability>, is_asked: bool| {
+        if is_asked {
+            *target = Some(Availability::Allowed);
+        }
+    };
+    allow(&mut policy.stdin, arguments.stdin);
+    allow(&mut policy.tty, arguments.tty);
+    if arguments.debug {
+        policy.debug = Some(true);
+    }
+    if !arguments.argv.is_empty() {
+        policy.argv = Some(Argv::Exact(arguments.argv.clone()));
+    }
+    let size = policy.enclave.get_or_insert_default();
+    size.size = arguments.enclave_size.or(size.size);
+    size.threads = arguments.threads.or(size.threads);
+    Ok(policy)
+}
+
+fn bundle(
+    arguments: &Convert,
+    input: &Input,
+    conversion: &Conversion,
+    directory: &Path,
+    bar: &Bar,
+) -> Result<(), Failure> {
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::System(format!("make a temporary directory: {error}")))?;
+    let place = scratch.path().join("pack");
+    pack::write(conversion, &place)?;
+    let pack = Pack::open(&place)?;
+    let options = BundleOptions { terminal: arguments.tty };
+    let skipped = write_bundle(input, &conversion.root, &pack, options, directory, bar)?;
+    report_skipped(skipped);
+    Ok(())
+}
+
+fn report(arguments: &Convert, conversion: &Conversion) {
+    let manifest = &conversion.manifest;
+    let mrenclave = conversion.enclave.mrenclave;
+    let root = manifest.root.digest;
+    if arguments.json {
+        let result = json!({
+            "mrenclave": mrenclave,
+            "root": root,
+            "source": manifest.root.source,
+            "runtime_version": manifest.runtime_version,
+            "enclave_size": manifest.enclave.size,
+            "debug": manifest.debug,
+            "pack": arguments.pack,
+            "bundle": arguments.bundle,
+        });
+        println!("{result}");
+        return;
+    }
+    println!("mrenclave {mrenclave}");
+    println!("root      {root}");
+    if manifest.root.source == Source::Directory {
+        println!("source    a directory: not recomputable from a reference");
+    }
+    if manifest.debug {
+        println!("debug     the host can read this enclave's memory");
+    }
+}
