@@ -2,4 +2,5 @@
 
 mod calls;
 mod differential;
+mod system;
 mod verified;
