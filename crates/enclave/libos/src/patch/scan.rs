@@ -82,8 +82,15 @@ enum StepKind {
     Invalid,
 }
 
+/// `mov rax, 15; syscall`: where a signal handler returns to. The C library's frame description of it begins
+/// one byte early, for unwinders look up the address before a return address.
+const RESTORE_RT: [u8; 9] = [0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05];
+
 /// Sites in `code`, which lies at file offset `offset` and link-time address `address`.
 pub(super) fn scan(code: &[u8], address: u64, offset: u64, bounds: Bounds) -> Vec<Site> {
+    if bounds == Bounds::Function && code.get(1..1 + RESTORE_RT.len()) == Some(&RESTORE_RT) {
+        return scan(&code[1..], address + 1, offset + 1, bounds);
+    }
     let (steps, targets) = decode(code, address);
     let indirect: Vec<u64> = steps
         .iter()
@@ -228,6 +235,13 @@ mod tests {
     fn instructions_before_make_room_together() {
         // mov rax, rdi; mov rdi, rsi; syscall
         assert_eq!(one(&[0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x0f, 0x05]), [(6, Some(6))]);
+    }
+
+    #[test]
+    fn a_signal_return_is_decoded_from_its_real_start() {
+        // The last byte of a no-operation; mov rax, 15; syscall
+        let code = [0x00, 0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05];
+        assert_eq!(one(&code), [(8, Some(7))]);
     }
 
     #[test]

@@ -147,9 +147,8 @@ fn commit(
     file: &Executable,
     name: &[u8],
 ) {
-    thread.leave_residency();
     thread.release_words(&thread.mm());
-    drop(core::mem::replace(&mut *process.mm.lock(), mm));
+    thread.change_memory(mm);
     process.release_parent();
     let files = Arc::new(process.files().duplicate());
     files.close_on_exec();

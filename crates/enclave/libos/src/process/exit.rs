@@ -33,6 +33,10 @@ pub fn end_thread(thread: &Arc<Thread>) {
     let mm = thread.mm();
     thread.release_words(&mm);
     drop(mm);
+    let is_last = process.threads.lock().len() == 1;
+    if is_last {
+        thread.change_memory(thread.kernel.no_memory.clone());
+    }
     thread.leave_residency();
     let now = thread.kernel.platform.monotonic_ns();
     process.cpu_ns.fetch_add(thread.cpu_time_ns(now), Ordering::Relaxed);

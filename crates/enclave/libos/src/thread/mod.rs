@@ -44,6 +44,8 @@ pub struct Thread {
     machine: Mutex<Option<ThreadRef>>,
     /// The address space in which it holds residency.
     residence: Mutex<Option<Arc<Mm>>>,
+    /// Whether there is one: looked at before each return to user mode.
+    is_resident: AtomicBool,
     /// When it last became runnable; 0 while it waits.
     running_since_ns: AtomicU64,
     cpu_ns: AtomicU64,
@@ -85,6 +87,7 @@ impl Thread {
             attention: AtomicBool::new(true),
             machine: Mutex::new(None),
             residence: Mutex::new(None),
+            is_resident: AtomicBool::new(false),
             running_since_ns: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
         })
@@ -208,7 +211,7 @@ impl Thread {
         }
         match mm.enter(false, || self.must_end()) {
             Ok(true) => {
-                *self.residence.lock() = Some(mm.clone());
+                self.settle(mm.clone());
                 Ok(())
             }
             Ok(false) => Err(Errno::EINTR),
@@ -264,7 +267,9 @@ impl Thread {
     pub fn notify(&self) {
         self.attention.store(true, Ordering::SeqCst);
         let machine = *self.machine.lock();
-        if let Some(machine) = machine {
+        if let Some(machine) = machine
+            && machine.thread != self.kernel.platform.current()
+        {
             machine.wake();
             machine.kick();
         }
@@ -282,15 +287,41 @@ impl Thread {
             let now = self.kernel.platform.monotonic_ns();
             self.cpu_ns.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         }
+        self.give_way();
+    }
+
+    /// Gives residency up without waiting for anything.
+    fn give_way(&self) {
         let residence = self.residence.lock().take();
+        self.is_resident.store(false, Ordering::Relaxed);
         if let Some(mm) = residence {
             mm.exit_residency();
         }
     }
 
+    /// Gives the process other memory; whoever waits for the old one's place finds it empty, with nothing
+    /// to save.
+    pub fn change_memory(&self, mm: Arc<Mm>) {
+        let residence = self.residence.lock().take();
+        self.is_resident.store(false, Ordering::Relaxed);
+        let old = core::mem::replace(&mut *self.process.mm.lock(), mm);
+        drop(old);
+        if let Some(mm) = residence
+            && Arc::strong_count(&mm) > 1
+        {
+            mm.exit_residency();
+        }
+    }
+
+    /// Records that the thread holds residency in `mm`.
+    fn settle(&self, mm: Arc<Mm>) {
+        *self.residence.lock() = Some(mm);
+        self.is_resident.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it holds residency in the memory its process has now.
     fn is_resident(&self) -> bool {
-        self.residence.lock().is_some()
+        self.is_resident.load(Ordering::Relaxed)
     }
 
     /// Its processor time in nanoseconds: from when it last became runnable to when it waited, summed.

@@ -31,7 +31,7 @@ pub fn run(thread: Arc<Thread>, mut context: Box<UserContext>, holds_place: bool
     if holds_place {
         let mm = thread.mm();
         if mm.enter(true, || false).is_ok() {
-            *thread.residence.lock() = Some(mm);
+            thread.settle(mm);
         }
     }
     let mut state = State::default();
@@ -81,21 +81,17 @@ impl Thread {
             // A signal must not see a trampoline: let the thread come to the call's entry first.
             state.is_in_trampoline = self.kernel.memory.images.site_of(context.regs.rip).is_some();
         }
-        if self.mm().should_yield() {
+        let mm = self.mm();
+        if mm.stopped.load(Ordering::Relaxed) || mm.should_yield() {
             self.give_way();
-        }
-    }
-
-    /// Gives residency up without waiting for anything.
-    fn give_way(&self) {
-        let residence = self.residence.lock().take();
-        if let Some(mm) = residence {
-            mm.exit_residency();
         }
     }
 
     /// Does everything that comes before user mode; false when the thread has to end.
     fn prepare(self: &Arc<Self>, context: &mut UserContext, state: &mut State) -> bool {
+        if !self.attention.load(Ordering::SeqCst) && state.restart.is_none() && self.is_resident() {
+            return true;
+        }
         loop {
             if (self.attention.swap(false, Ordering::SeqCst) || state.restart.is_some())
                 && !state.is_in_trampoline
@@ -114,15 +110,12 @@ impl Thread {
                     continue;
                 }
             }
-            let mm = self.mm();
-            if mm.stopped.load(Ordering::Relaxed) {
-                self.give_way();
-            }
             if self.is_resident() {
                 return true;
             }
+            let mm = self.mm();
             match mm.enter(false, || self.must_end()) {
-                Ok(true) => *self.residence.lock() = Some(mm),
+                Ok(true) => self.settle(mm),
                 Ok(false) => return false,
                 Err(error) => {
                     self.kernel.log_error(format_args!(
