@@ -31,7 +31,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     pass(&mut tests)?;
     // Its own workspace; the shared target directory saves compiling the same crates again.
     let mut fuzz = cargo();
-    fuzz.args(["test", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]);
+    fuzz.args([
+        "test",
+        "--locked",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "-p",
+        "targets",
+        "--target-dir",
+    ]);
     fuzz.arg(programs("dev").parent().expect("the profile's folder lies in it"));
     if arguments.all {
         fuzz.env("FUZZ_ITERATIONS", "100000");
