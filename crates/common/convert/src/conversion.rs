@@ -16,7 +16,7 @@ use workload::manifest::{Manifest, Source};
 /// What an enclave is made from.
 pub enum Input {
     /// An image.
-    Image(Image),
+    Image(Box<Image>),
     /// A rootfs directory and the configuration to go with it.
     Directory(PathBuf, Box<ImageConfig>),
 }
@@ -65,7 +65,7 @@ impl Input {
     /// As [`Image::open`].
     pub fn open(path: &Path, reference: Option<&str>) -> Result<Self, Error> {
         if Image::is_image(path) {
-            return Image::open(path, reference).map(Self::Image);
+            return Image::open(path, reference).map(|image| Self::Image(Box::new(image)));
         }
         let config = ImageConfig::default();
         Ok(Self::Directory(path.into(), Box::new(config)))

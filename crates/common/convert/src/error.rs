@@ -17,9 +17,9 @@ pub enum Error {
         error: std::io::Error,
     },
     /// The image is not what its documents say.
-    Image(ImageError),
+    Image(Box<ImageError>),
     /// A layer cannot be applied.
-    Layer(LayerError),
+    Layer(Box<LayerError>),
     /// A directory holds something that cannot be converted.
     Directory {
         /// Where.
@@ -101,13 +101,13 @@ impl std::error::Error for Error {}
 
 impl From<LayerError> for Error {
     fn from(error: LayerError) -> Self {
-        Self::Layer(error)
+        Self::Layer(Box::new(error))
     }
 }
 
 impl From<ImageError> for Error {
     fn from(error: ImageError) -> Self {
-        Self::Image(error)
+        Self::Image(Box::new(error))
     }
 }
 

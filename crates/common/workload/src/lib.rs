@@ -25,3 +25,14 @@ pub mod verity;
 mod admission;
 mod rules;
 mod validate;
+
+/// Reads outside bytes in every format of this crate; a fuzz target calls it.
+pub fn fuzz(bytes: &[u8]) {
+    if let Ok(manifest) = manifest::Manifest::parse(bytes) {
+        assert_eq!(manifest.to_canonical(), bytes, "one manifest has one spelling");
+    }
+    if let Ok(request) = request::Request::parse(bytes) {
+        assert_eq!(request::Request::parse(&request.to_json()), Ok(request));
+    }
+    meta::fuzz(bytes);
+}

@@ -104,7 +104,7 @@ impl Image {
             diff_id: self.diff_ids[index],
         };
         let Some(blob) = self.blobs.open(&layer.path)? else {
-            let problem = Problem::Missing;
+            let problem = Box::new(Problem::Missing);
             return Err(LayerError { layer: name, entry: None, problem }.into());
         };
         Ok(LayerStream::open(source, blob)?)

@@ -86,7 +86,7 @@ impl Builder {
         let fail = |entry: Option<&Entry>, problem| LayerError {
             layer: name.into(),
             entry: entry.map(|entry| shown(&entry.path)),
-            problem,
+            problem: Box::new(problem),
         };
         let mut index = 0;
         let mut last: Option<Entry> = None;

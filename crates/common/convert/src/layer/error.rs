@@ -13,7 +13,7 @@ pub struct LayerError {
     /// The entry's name as the archive has it, if it is one entry's fault.
     pub entry: Option<String>,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What is wrong.
@@ -79,7 +79,7 @@ impl fmt::Display for LayerError {
         if let Some(entry) = &self.entry {
             write!(f, "entry {entry}: ")?;
         }
-        match &self.problem {
+        match &*self.problem {
             Problem::Tar(error) => error.fmt(f),
             Problem::Name { part } => write!(
                 f,

@@ -101,7 +101,7 @@ impl LayerStream {
 }
 
 fn fault(source: &LayerSource, problem: Problem) -> LayerError {
-    LayerError { layer: source.name.clone(), entry: None, problem }
+    LayerError { layer: source.name.clone(), entry: None, problem: Box::new(problem) }
 }
 
 fn read_error(source: &LayerSource, error: io::Error) -> LayerError {

@@ -142,7 +142,7 @@ impl Unpacking<'_> {
             let broken = |error| LayerError {
                 layer: layer.to_string(),
                 entry: None,
-                problem: crate::layer::Problem::Tar(error),
+                problem: Box::new(crate::layer::Problem::Tar(error)),
             };
             while archive.next().map_err(broken)?.is_some() {
                 if let Some(&(path, size)) = wanted.get(&index) {

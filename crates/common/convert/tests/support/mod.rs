@@ -1,5 +1,5 @@
 //! Images for tests, made by other code than ours: the crates tar, flate2 and ruzstd.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use serde_json::{Value, json};
 use std::io::Write;

@@ -65,6 +65,7 @@
 //! `trees.bin` is not measured. It starts with the tree of the blob itself ([`crate::verity`]), and goes on
 //! with one tree for each different digest of a file of more than one block, in the order of the inodes.
 
+mod memory;
 mod read;
 mod record;
 mod write;
@@ -72,6 +73,8 @@ mod write;
 pub use read::{Blocks, DirEntry, Meta, MetaError, Xattr};
 pub use record::{FileType, Inode};
 pub use write::{Blob, NewInode, NewKind, TooLarge, TreePlace, write};
+
+pub use memory::fuzz;
 
 /// Bytes of a block.
 pub const BLOCK: usize = crate::verity::BLOCK;

@@ -194,11 +194,11 @@ fn said(path: &str, result: &Result<(), ErrorKind>) -> String {
 }
 
 fn dev_is_noexec(mounts: &str) -> bool {
-    let options = mounts.lines().filter_map(|line| {
+    let mut options = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
         (fields.next() == Some("/dev")).then(|| fields.nth(1)).flatten()
     });
-    options.last().is_some_and(|options| options.split(',').any(|option| option == "noexec"))
+    options.next_back().is_some_and(|options| options.split(',').any(|option| option == "noexec"))
 }
 
 #[cfg(test)]

@@ -23,12 +23,22 @@ fn members(value: &Value, depth: usize, text: &mut String) {
             Value::Array(items) if items.iter().any(Value::is_object) => {
                 text.push_str(&format!("{indent}{name}\n"));
                 for item in items {
-                    text.push_str(&format!("{indent}  {}\n", line(item)));
+                    text.push_str(&format!(
+                        "{indent}  {}\n",
+                        range(item).unwrap_or_else(|| line(item))
+                    ));
                 }
             }
             _ => text.push_str(&format!("{indent}{name:<20} {}\n", line(value))),
         }
     }
+}
+
+/// A range of pages, in the order in which people read one.
+fn range(value: &Value) -> Option<String> {
+    let text = |name: &str| value.get(name)?.as_str();
+    let measured = if value.get("measured")?.as_bool()? { "measured" } else { "not measured" };
+    Some(format!("{} - {}  {}  {measured}", text("start")?, text("end")?, text("rights")?))
 }
 
 /// A value on one line.
@@ -78,11 +88,12 @@ mod tests {
             "kind": "x",
             "env": { "A": "\u{1b}[31m" },
             "rules": [{ "a": 1, "b": null }],
+            "zones": [{ "start": "0x0", "end": "0x1", "rights": "r--", "measured": true }],
         });
         assert_eq!(
             render(&value),
             "kind                 x\nargv                 sh -c \"a b\"\nenv\n  A                    \
-             \\u{1b}[31m\nrules\n  a 1, b none\n"
+             \\u{1b}[31m\nrules\n  a 1, b none\nzones\n  0x0 - 0x1  r--  measured\n"
         );
     }
 }
