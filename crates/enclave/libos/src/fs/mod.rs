@@ -27,6 +27,7 @@ pub mod procfs;
 pub mod pseudo;
 pub mod reopen;
 pub mod signalfd;
+pub mod socket;
 pub mod stat;
 pub mod stream;
 pub mod syscalls;

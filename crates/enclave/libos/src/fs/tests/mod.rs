@@ -2,5 +2,6 @@
 
 mod calls;
 mod differential;
+mod sockets;
 mod system;
 mod verified;
