@@ -168,8 +168,8 @@ fn map_segment(
         })?;
     }
     // What follows the file's bytes in their last page belongs to the next segment of the file.
-    let memory_end = segment.address + segment.memory_size;
-    let tail = memory_end.min(file_pages_end).saturating_sub(file_end);
+    // Linux clears the whole page, and ld.so allocates from what its own segment leaves of it.
+    let tail = file_pages_end.saturating_sub(file_end);
     if tail > 0 && segment.memory_size > segment.file_size {
         let zeros = alloc::vec![0; tail as usize];
         mm.force_write(file_end.wrapping_add(bias), &zeros)?;

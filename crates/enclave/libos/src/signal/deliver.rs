@@ -95,8 +95,8 @@ pub fn force(thread: &Arc<Thread>, context: &mut UserContext, info: Info, trap: 
         }
         _ => {
             thread.kernel.log_debug(format_args!(
-                "process {} thread {}: {info:x?} at rip {:#x} rsp {:#x}, {trap:x?}",
-                thread.process.pid, thread.tid, context.regs.rip, context.regs.rsp
+                "process {} thread {}: {info:x?}, {trap:x?}, {:x?}",
+                thread.process.pid, thread.tid, context.regs
             ));
             thread.process.end(killed(info.signal, true));
         }

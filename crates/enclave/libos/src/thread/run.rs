@@ -65,6 +65,14 @@ impl Thread {
             Some(Handler::Registers(handler)) => handler(self, context, &args),
             None => Err(Errno::ENOSYS),
         };
+        #[cfg(feature = "trace")]
+        self.kernel.log_debug(format_args!(
+            "TRACE {} {}({:x?}) = {:x?}",
+            self.tid,
+            crate::syscall::names::name(number as u16).unwrap_or("?"),
+            args.0,
+            result
+        ));
         context.regs.rax = match result {
             Ok(value) => value,
             Err(errno @ (Errno::ERESTARTSYS | Errno::ERESTARTNOINTR | Errno::ERESTARTNOHAND)) => {
