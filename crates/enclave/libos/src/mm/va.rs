@@ -43,7 +43,8 @@ impl Addresses {
         Some(start)
     }
 
-    /// Reserves `length` bytes such that everything in them is less than `distance` from all of `near`.
+    /// Reserves `length` bytes such that everything in them is less than `distance` from all of `near`: the
+    /// highest such place, for low addresses are where fixed programs lie.
     pub fn allocate_near(
         &mut self,
         length: u64,
@@ -52,20 +53,7 @@ impl Addresses {
         group: GroupId,
     ) -> Option<u64> {
         let lowest = near.end.saturating_sub(distance).max(self.limits.start);
-        let highest = near.start.saturating_add(distance).min(self.limits.end);
-        let mut start = near.end.max(lowest);
-        // Upwards from the image, then downwards: the closest gap keeps low addresses for others.
-        while let Some(end) = start.checked_add(length).filter(|end| *end <= highest) {
-            let taken = self.overlapping(start..end).last();
-            match taken {
-                None => {
-                    self.insert(start..end, group);
-                    return Some(start);
-                }
-                Some((taken, _)) => start = taken.end,
-            }
-        }
-        let mut end = near.start.min(highest);
+        let mut end = near.start.saturating_add(distance).min(self.limits.end);
         while let Some(start) = end.checked_sub(length).filter(|start| *start >= lowest) {
             let taken = self.overlapping(start..end).next();
             match taken {
@@ -223,12 +211,12 @@ mod tests {
     #[test]
     fn near_means_within_the_distance_of_both_ends() {
         let mut va = addresses();
-        va.reserve(0x40_0000..0x50_0000, A).unwrap();
-        assert_eq!(va.allocate_near(0x2000, 0x40_0000..0x50_0000, 0x20_0000, A), Some(0x50_0000));
-        va.reserve(0x50_2000..0x100_0000, B).unwrap();
-        let at = va.allocate_near(0x2000, 0x40_0000..0x50_0000, 0x20_0000, A).unwrap();
-        assert_eq!(at, 0x3f_e000);
-        assert_eq!(va.allocate_near(0x40_0000, 0x40_0000..0x50_0000, 0x20_0000, A), None);
+        let image = 0x40_0000..0x50_0000;
+        va.reserve(image.clone(), A).unwrap();
+        assert_eq!(va.allocate_near(0x2000, image.clone(), 0x20_0000, A), Some(0x5f_e000));
+        va.reserve(0x50_0000..0x5f_e000, B).unwrap();
+        assert_eq!(va.allocate_near(0x2000, image.clone(), 0x20_0000, A), Some(0x3f_e000));
+        assert_eq!(va.allocate_near(0x40_0000, image, 0x20_0000, A), None);
     }
 
     #[test]
