@@ -83,10 +83,10 @@ impl Foreground {
     }
 
     fn resize(&self) {
-        if let Some(proxy) = &self.terminal {
-            if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
-                let _ = tcsetwinsize(&proxy.master, size);
-            }
+        if let Some(proxy) = &self.terminal
+            && let Ok(size) = tcgetwinsize(rustix::stdio::stdin())
+        {
+            let _ = tcsetwinsize(&proxy.master, size);
         }
     }
 

@@ -100,10 +100,10 @@ impl ProcessPlan {
             .collect::<Result<Vec<_>>>()?;
         let scheduler = process.scheduler.as_ref().map(tuning::scheduler).transpose()?;
         let io_priority = process.io_priority.as_ref().map(tuning::io_priority).transpose()?;
-        if let Some(score) = process.oom_score_adj {
-            if !(-1000..=1000).contains(&score) {
-                return Err(Error::config("process.oomScoreAdj", "-1000 to 1000", score));
-            }
+        if let Some(score) = process.oom_score_adj
+            && !(-1000..=1000).contains(&score)
+        {
+            return Err(Error::config("process.oomScoreAdj", "-1000 to 1000", score));
         }
         let filter = seccomp.map(Filter::new).transpose()?;
         let listener_socket = match filter.as_ref().and_then(|f| f.listener.as_ref()) {
@@ -438,10 +438,10 @@ fn home_of(uid: u32) -> String {
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     for line in text.lines() {
         let mut fields = line.split(':');
-        if fields.nth(2).and_then(|f| f.parse::<u32>().ok()) == Some(uid) {
-            if let Some(home) = fields.nth(2).filter(|h| !h.is_empty()) {
-                return home.to_owned();
-            }
+        if fields.nth(2).and_then(|f| f.parse::<u32>().ok()) == Some(uid)
+            && let Some(home) = fields.nth(2).filter(|h| !h.is_empty())
+        {
+            return home.to_owned();
         }
     }
     "/".to_owned()

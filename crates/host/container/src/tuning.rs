@@ -46,7 +46,7 @@ pub(crate) fn rlimit(index: usize, limit: &SpecRlimit) -> Result<(Resource, Rlim
 /// Sets a limit of another process of ours.
 pub(crate) fn set_rlimit(pid: Pid, resource: Resource, limit: &Rlimit, field: &str) -> Result<()> {
     let show = |v: Option<u64>| v.map_or("unlimited".to_owned(), |v| v.to_string());
-    match rustix::process::prlimit(Some(pid), resource, limit.clone()) {
+    match rustix::process::prlimit(Some(pid), resource, *limit) {
         Ok(_) => Ok(()),
         Err(Errno::PERM) => {
             let now = rustix::process::getrlimit(resource).maximum;

@@ -57,10 +57,11 @@ fn remove_tree(directory: &Path) -> std::result::Result<(), Errno> {
 
 /// Sends SIGKILL to every process in the groups.
 pub(crate) fn kill_all(cgroups: &Cgroups) {
-    if let Some(unified) = &cgroups.unified {
-        if cgroups.is_unified() && write(unified, "cgroup.kill", "1").is_ok() {
-            return;
-        }
+    if let Some(unified) = &cgroups.unified
+        && cgroups.is_unified()
+        && write(unified, "cgroup.kill", "1").is_ok()
+    {
+        return;
     }
     for pid in cgroups.processes() {
         if let Some(pid) = Pid::from_raw(pid) {

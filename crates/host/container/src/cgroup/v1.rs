@@ -52,10 +52,8 @@ fn inherit_cpuset(parent: &Path, directory: &Path) -> Result<()> {
 /// Writes limits. Device rules only into a new group: taking a device away from a running container by
 /// rewriting its whole list would open a moment without any.
 pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Result<()> {
-    if is_new {
-        if let Some(directory) = groups.controller("devices") {
-            set_devices(directory, &resources.devices)?;
-        }
+    if is_new && let Some(directory) = groups.controller("devices") {
+        set_devices(directory, &resources.devices)?;
     }
     if let Some(memory) = &resources.memory {
         let directory = need(groups, "memory", "memory")?;

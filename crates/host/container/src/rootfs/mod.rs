@@ -124,11 +124,11 @@ pub fn enter(plan: &RootPlan, root: Root, null: &OwnedFd) -> Result<()> {
         unmount(".", UnmountFlags::DETACH).map_err(failed("drop the old root of"))?;
     }
     chdir("/").map_err(failed("enter"))?;
-    if let Some(propagation) = plan.propagation {
-        if propagation & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0 {
-            mount_change("/", propagation_flags(propagation))
-                .map_err(failed("set the propagation of"))?;
-        }
+    if let Some(propagation) = plan.propagation
+        && propagation & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0
+    {
+        mount_change("/", propagation_flags(propagation))
+            .map_err(failed("set the propagation of"))?;
     }
     if plan.is_readonly {
         set(root.fd().as_fd(), options::attr::RDONLY, 0, false)

@@ -41,10 +41,11 @@ pub(crate) fn init(spec: &Spec, bundle: &Path) -> Request {
     for mount in &spec.mounts {
         let is_bind = mount.options.iter().any(|o| o == "bind" || o == "rbind");
         let destination = mount.destination.to_string_lossy().into_owned();
-        if is_bind && INPUTS.contains(&destination.as_str()) {
-            if let Some(text) = read_input(&bundle.join(&mount.source)) {
-                request.inputs.insert(destination.clone(), text);
-            }
+        if is_bind
+            && INPUTS.contains(&destination.as_str())
+            && let Some(text) = read_input(&bundle.join(&mount.source))
+        {
+            request.inputs.insert(destination.clone(), text);
         }
         request.mounts.push(Mount {
             destination,

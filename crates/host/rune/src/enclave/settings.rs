@@ -87,12 +87,12 @@ impl Settings {
             let value = spec.annotations.get(*annotation).filter(|v| !v.is_empty())?;
             Some((Source::Annotation, value.clone()))
         };
-        if let Some((_, kind)) = get("ENCLAVE_RA_TYPE") {
-            if kind.to_ascii_lowercase().starts_with("epid") {
-                return Err(Failure::new(format!(
-                    "enclave.attestation.ra_type: expected ecdsa, got {kind:?}: Intel has retired EPID"
-                )));
-            }
+        if let Some((_, kind)) = get("ENCLAVE_RA_TYPE")
+            && kind.to_ascii_lowercase().starts_with("epid")
+        {
+            return Err(Failure::new(format!(
+                "enclave.attestation.ra_type: expected ecdsa, got {kind:?}: Intel has retired EPID"
+            )));
         }
         let log_level = get("ENCLAVE_RUNTIME_LOGLEVEL")
             .map(|(_, v)| if LEVELS.contains(&v.as_str()) { v } else { "info".to_owned() });

@@ -50,10 +50,10 @@ pub(crate) fn run(mut inside: Inside, launch: Launch) -> i32 {
     if let Err(error) = runtime.init(&attributes) {
         inside.fail(&format!("load the enclave: {error}"));
     }
-    if let Some(listener) = inside.agent.take() {
-        if let Err(error) = agent::serve(&runtime, listener) {
-            inside.fail(&format!("start the agent: {error}"));
-        }
+    if let Some(listener) = inside.agent.take()
+        && let Err(error) = agent::serve(&runtime, listener)
+    {
+        inside.fail(&format!("start the agent: {error}"));
     }
     let target = Arc::clone(&runtime);
     let forwarder = std::thread::Builder::new()
