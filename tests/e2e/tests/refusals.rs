@@ -143,7 +143,7 @@ fn a_changed_or_cut_enclave_file_is_not_initialised() {
     let last = bytes.len() - 100;
     bytes[last] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
-    assert_names(&refused(&bundle), &["ENCLAVEHASH"]);
+    assert_names(&refused(&bundle), &["EINIT", "MRENCLAVE", "expected", "got"]);
     std::fs::write(&file, &bytes[..last]).unwrap();
     refused(&bundle);
 }

@@ -107,9 +107,16 @@ impl System {
             match host.next_event() {
                 Event::Signal { session, signal } => self.signal(session, signal),
                 Event::Exec { session, request, streams } => {
-                    let result = admitted(&self.manifest, &request)
-                        .and_then(|admitted| self.start(session, &admitted, streams));
+                    let result = match admitted(&self.manifest, &request) {
+                        Ok(admitted) => self.start(session, &admitted, streams),
+                        Err(reason) => {
+                            // Whoever reads them waits for their end.
+                            streams.into_iter().for_each(|stream| host.stream_close(stream));
+                            Err(reason)
+                        }
+                    };
                     if let Err(reason) = result {
+                        self.files.streams.session_ended(session);
                         host.session_refused(session, &reason);
                     }
                 }
