@@ -78,6 +78,8 @@ impl Threads {
         };
         // SAFETY: the slot's last thread has ended (or there was none) and its next is not published yet.
         unsafe { *thread.body.get() = Some(body) };
+        // EENTER loads the slot's own FS base, whatever the slot's last thread left.
+        thread.fs_live.set(u64::MAX);
         thread.kick.store(0, Ordering::Relaxed);
         thread.token.store(0, Ordering::Relaxed);
         thread.parked.store(0, Ordering::Relaxed);

@@ -97,6 +97,10 @@ impl Mm {
             if is_stopped {
                 return Entry::Wait(now + RETRY_NS);
             }
+            // One asks for all who wait.
+            if state.queue.front().is_some_and(|(_, first)| first.thread != me.thread) {
+                return Entry::Wait(now + SLICE_NS);
+            }
             for (_, space) in state.spaces.iter().filter(|(id, _)| **id != self.id) {
                 to_kick.extend(space.runners.iter().flatten());
             }

@@ -95,6 +95,9 @@ fn rt_sigreturn(thread: &Arc<Thread>, context: &mut UserContext, _: &Args) -> Sy
     let mm = thread.mm();
     let at = context.regs.rsp.wrapping_sub(8);
     let broken = |_| {
+        thread
+            .kernel
+            .log_debug(format_args!("process {}: no signal frame at {at:#x}", thread.process.pid));
         thread.process.end(crate::process::killed(signo::SIGSEGV, true));
         Errno::EFAULT
     };
