@@ -12,9 +12,11 @@ use std::ops::Range;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+type CommittedPage = (Box<[u8; 4096]>, Access);
+
 /// The simulated machine.
 pub(crate) struct Machine {
-    pages: Mutex<BTreeMap<u64, (Box<[u8; 4096]>, Access)>>,
+    pages: Mutex<BTreeMap<u64, CommittedPage>>,
     limit: usize,
     tokens: Mutex<BTreeMap<u32, bool>>,
     unparked: Condvar,

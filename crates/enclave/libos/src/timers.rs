@@ -194,8 +194,8 @@ fn expire(process: &Weak<Process>, which: Which) {
             return;
         }
         let mut missed = 0;
-        if setting.interval_ns > 0 {
-            let late = now.saturating_sub(setting.deadline_ns) / setting.interval_ns;
+        let late_by = now.saturating_sub(setting.deadline_ns);
+        if let Some(late) = late_by.checked_div(setting.interval_ns) {
             missed = u32::try_from(late).unwrap_or(u32::MAX);
             setting.deadline_ns += (late + 1) * setting.interval_ns;
             setting.key = arm(&process, which, setting.deadline_ns).ok();

@@ -10,31 +10,31 @@ const MAX_STRING: usize = 128 << 10;
 
 /// Auxiliary vector types.
 #[allow(missing_docs)]
-pub mod auxiliary {
-    pub const AT_PHDR: u64 = 3;
-    pub const AT_PHENT: u64 = 4;
-    pub const AT_PHNUM: u64 = 5;
-    pub const AT_PAGESZ: u64 = 6;
-    pub const AT_BASE: u64 = 7;
-    pub const AT_FLAGS: u64 = 8;
-    pub const AT_ENTRY: u64 = 9;
-    pub const AT_UID: u64 = 11;
-    pub const AT_EUID: u64 = 12;
-    pub const AT_GID: u64 = 13;
-    pub const AT_EGID: u64 = 14;
-    pub const AT_PLATFORM: u64 = 15;
-    pub const AT_HWCAP: u64 = 16;
-    pub const AT_CLKTCK: u64 = 17;
-    pub const AT_SECURE: u64 = 23;
-    pub const AT_RANDOM: u64 = 25;
-    pub const AT_HWCAP2: u64 = 26;
-    pub const AT_EXECFN: u64 = 31;
-    pub const AT_MINSIGSTKSZ: u64 = 51;
+pub(super) mod auxiliary {
+    pub(crate) const AT_PHDR: u64 = 3;
+    pub(crate) const AT_PHENT: u64 = 4;
+    pub(crate) const AT_PHNUM: u64 = 5;
+    pub(crate) const AT_PAGESZ: u64 = 6;
+    pub(crate) const AT_BASE: u64 = 7;
+    pub(crate) const AT_FLAGS: u64 = 8;
+    pub(crate) const AT_ENTRY: u64 = 9;
+    pub(crate) const AT_UID: u64 = 11;
+    pub(crate) const AT_EUID: u64 = 12;
+    pub(crate) const AT_GID: u64 = 13;
+    pub(crate) const AT_EGID: u64 = 14;
+    pub(crate) const AT_PLATFORM: u64 = 15;
+    pub(crate) const AT_HWCAP: u64 = 16;
+    pub(crate) const AT_CLKTCK: u64 = 17;
+    pub(crate) const AT_SECURE: u64 = 23;
+    pub(crate) const AT_RANDOM: u64 = 25;
+    pub(crate) const AT_HWCAP2: u64 = 26;
+    pub(crate) const AT_EXECFN: u64 = 31;
+    pub(crate) const AT_MINSIGSTKSZ: u64 = 51;
 }
 
 /// What goes on the stack.
 #[derive(Clone, Copy, Debug)]
-pub struct Contents<'a> {
+pub(super) struct Contents<'a> {
     /// Arguments, without NULs.
     pub argv: &'a [Vec<u8>],
     /// Environment, without NULs.
@@ -49,7 +49,7 @@ pub struct Contents<'a> {
 
 /// A stack to write at `sp`, which ends at the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stack {
+pub(super) struct Stack {
     /// RSP at the entry point; a multiple of 16.
     pub sp: u64,
     /// Bytes from `sp` to the top.
@@ -64,7 +64,7 @@ pub struct Stack {
 ///
 /// # Errors
 /// E2BIG.
-pub fn build(contents: &Contents<'_>, top: u64, limit: usize) -> Result<Stack, Errno> {
+pub(super) fn build(contents: &Contents<'_>, top: u64, limit: usize) -> Result<Stack, Errno> {
     let mut strings = Strings { bytes: Vec::new(), limit };
     let arguments = strings.list(contents.argv)?;
     let environment = strings.list(contents.env)?;

@@ -21,8 +21,11 @@ use core::ops::Range;
 pub struct Images {
     files: Mutex<BTreeMap<[u8; 32], Option<Arc<Image>>>>,
     /// By file and address of the file's first byte.
-    mapped: Mutex<BTreeMap<([u8; 32], u64), Weak<MappedImage>>>,
+    mapped: Mutex<BTreeMap<Placement, Weak<MappedImage>>>,
 }
+
+/// A file's digest and the address of its first byte.
+type Placement = ([u8; 32], u64);
 
 /// A file's code at an address.
 pub struct MappedImage {

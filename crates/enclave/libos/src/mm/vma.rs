@@ -58,7 +58,7 @@ pub struct Vma {
 
 impl Vma {
     /// The part of this mapping from `delta` bytes after its start.
-    fn from_offset(&self, delta: u64) -> Self {
+    fn part_from(&self, delta: u64) -> Self {
         let mut part = self.clone();
         if let Backing::File { offset, .. } = &mut part.backing {
             *offset += delta;
@@ -172,7 +172,7 @@ impl Vmas {
         if start == at {
             return;
         }
-        let upper = vma.from_offset(at - start);
+        let upper = vma.part_from(at - start);
         self.map.get_mut(&start).expect("found above").end = at;
         self.map.insert(at, upper);
     }

@@ -178,7 +178,7 @@ fn arch_prctl(thread: &Arc<Thread>, context: &mut UserContext, args: &Args) -> S
 
 fn sched_setaffinity(thread: &Arc<Thread>, args: &Args) -> SysResult {
     let mask = thread.mm().read_array::<1>(args.0[2])?[0];
-    if args.0[1] == 0 || mask & 0xff == 0 { Err(Errno::EINVAL) } else { Ok(0) }
+    if args.0[1] == 0 || mask == 0 { Err(Errno::EINVAL) } else { Ok(0) }
 }
 
 fn sched_getaffinity(thread: &Arc<Thread>, args: &Args) -> SysResult {
