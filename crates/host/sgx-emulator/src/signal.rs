@@ -239,7 +239,14 @@ unsafe fn on_kick(block: *mut Block, shared: &Shared, frame: &mut Frame<'_>) {
         if gates::is_leaf_tail(frame.rip()) {
             frame.load_gate_registers(block);
         }
-        if frame.rip() < shared.space.size() {
+        let (_, tcs) = aex::context(block);
+        let in_enclave = frame.rip() < shared.space.size();
+        // With the last SSA frame in use nobody could enter: the host would only resume, as AEP code does. A
+        // thread that far in has its interruption before it anyway.
+        if in_enclave && tcs.cssa.load(Ordering::Relaxed) + 1 >= tcs.nssa {
+            return;
+        }
+        if in_enclave {
             aex::asynchronous_exit(block, frame, Event::Interrupt);
         } else if gates::is_resuming(frame.rip()) {
             aex::abandon_resume(block, frame);

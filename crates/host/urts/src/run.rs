@@ -25,7 +25,12 @@ pub(crate) fn run(
         ..PassedRegisters::default()
     };
     let mut last_exception = None;
+    // Frames in the SSA: what interrupted the program, and what interrupted the exception entry.
+    let mut frames = 0_u32;
     while !shared.has_ended() {
+        if leaf == EntryLeaf::Resume {
+            frames = frames.saturating_sub(1);
+        }
         // SAFETY: the caller of `Enclave::load` is willing to run this enclave. No lock is held here.
         let exit = unsafe { shared.enclave.enter(tcs, leaf, registers) };
         registers = PassedRegisters::default();
@@ -47,8 +52,15 @@ pub(crate) fn run(
             // The next EENTER is the exception entry (CSSA 1).
             Ok(Exit::Exception { vector, error_code, address, .. }) => {
                 last_exception = Some((vector, error_code, address));
+                frames += 1;
             }
-            Ok(Exit::Interrupted) => {}
+            // The exception entry goes on where it was: a frame for each interruption of it would use up the
+            // SSA when the host is busy. The enclave reads the reason of a kick in its own memory.
+            Ok(Exit::Interrupted) if frames > 0 => {
+                frames += 1;
+                leaf = EntryLeaf::Resume;
+            }
+            Ok(Exit::Interrupted) => frames += 1,
             Err(error) => stop(shared, StopReason::Driver(error)),
         }
     }
