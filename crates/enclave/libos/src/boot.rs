@@ -268,6 +268,7 @@ impl System {
             credentials: Mutex::new(credentials),
             job: Mutex::new(Job { pgid: pid, sid: pid }),
             parent: Mutex::new(Weak::new()),
+            parent_pid: AtomicU32::new(0),
             children: Mutex::new(Vec::new()),
             threads: Mutex::new(BTreeMap::new()),
             life: Mutex::new(Life::default()),

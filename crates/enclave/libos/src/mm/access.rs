@@ -4,6 +4,7 @@
 
 use super::frame::zeroed;
 use super::group::{PlaceError, State};
+use super::shared::SharedObject;
 use super::vma::{Backing, Vma};
 use super::{Mm, MmId};
 use crate::errno::Errno;
@@ -170,7 +171,7 @@ impl Mm {
     #[must_use]
     pub fn shared_place(&self, address: u64) -> Option<(u64, u64)> {
         self.with(|state| match &state.space(self.id).vmas.find(address)?.1.backing {
-            Backing::Shared { object } => Some((object.id, address - object.place().start)),
+            Backing::Shared { object, .. } => Some((object.id, address - object.place().start)),
             _ => None,
         })
     }
@@ -243,8 +244,8 @@ fn read_part(
     offset: usize,
     into: &mut [u8],
 ) -> Result<(), Errno> {
-    if let Backing::Shared { object } = &vma.backing {
-        object.touch(at, vma.access)?;
+    if let Backing::Shared { object, .. } = &vma.backing {
+        touch(object, at, vma)?;
         mm.memory.load(at + offset as u64, into);
         return Ok(());
     }
@@ -267,8 +268,8 @@ fn write_part(
     offset: usize,
     from: &[u8],
 ) -> Result<(), Errno> {
-    if let Backing::Shared { object } = &vma.backing {
-        object.touch(at, vma.access)?;
+    if let Backing::Shared { object, .. } = &vma.backing {
+        touch(object, at, vma)?;
         mm.memory.store(at + offset as u64, from);
         return Ok(());
     }
@@ -285,4 +286,12 @@ fn fill(mm: &Mm, state: &mut State, id: MmId, at: u64, vma: &Vma, start: u64) ->
         PlaceError::Source(Errno::ENXIO) => Errno::EFAULT,
         PlaceError::Source(errno) => errno,
     })
+}
+
+fn touch(object: &SharedObject, at: u64, vma: &Vma) -> Result<(), Errno> {
+    match object.touch(at, vma.access) {
+        Ok(_) => Ok(()),
+        Err(Errno::ENXIO) => Err(Errno::EFAULT),
+        Err(error) => Err(error),
+    }
 }

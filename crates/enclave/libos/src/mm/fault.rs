@@ -70,11 +70,12 @@ impl Mm {
             if !attempt.is_allowed(vma.access) {
                 return Resolution::NotPermitted;
             }
-            if let Backing::Shared { object } = &vma.backing {
+            if let Backing::Shared { object, .. } = &vma.backing {
                 return match object.touch(address, vma.access) {
                     Ok(true) => Resolution::Resolved,
                     Ok(false) => Resolution::Unexplained,
-                    Err(_) => Resolution::Exhausted,
+                    Err(Errno::ENOMEM) => Resolution::Exhausted,
+                    Err(_) => Resolution::Bus,
                 };
             }
             let space = state.space(self.id);

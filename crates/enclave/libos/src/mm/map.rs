@@ -73,7 +73,9 @@ impl Mm {
     pub fn map(&self, request: Request) -> Result<u64, Errno> {
         let length = whole_pages(request.length).ok_or(Errno::EINVAL)?;
         let place = match &request.backing {
-            Backing::Shared { object } => self.shared_place_for(object, length, request.place)?,
+            Backing::Shared { object, offset } => {
+                self.shared_place_for(object, *offset, length, request.place)?
+            }
             _ => request.place,
         };
         let image_source = match &request.backing {
@@ -160,19 +162,22 @@ impl Mm {
     fn shared_place_for(
         &self,
         object: &SharedObject,
+        offset: u64,
         length: u64,
         place: Place,
     ) -> Result<Place, Errno> {
         let home = object.place();
-        if length > home.end - home.start {
+        let end = offset.checked_add(length).ok_or(Errno::EINVAL)?;
+        if end > home.end - home.start {
             return Err(Errno::EINVAL);
         }
+        let start = home.start + offset;
         match place {
-            Place::Fixed(at) | Place::FixedNoReplace(at) if at != home.start => {
+            Place::Fixed(at) | Place::FixedNoReplace(at) if at != start => {
                 self.memory.refused_shared.fetch_add(1, Ordering::Relaxed);
                 Err(Errno::EOPNOTSUPP)
             }
-            _ => Ok(Place::Fixed(home.start)),
+            _ => Ok(Place::Fixed(start)),
         }
     }
 
@@ -468,8 +473,8 @@ impl Mm {
                 access: vma.access,
                 is_shared: vma.is_shared(),
                 offset: match &vma.backing {
-                    Backing::File { offset, .. } => *offset,
-                    _ => 0,
+                    Backing::File { offset, .. } | Backing::Shared { offset, .. } => *offset,
+                    Backing::Anonymous => 0,
                 },
                 role: vma.role,
                 path: vma.path.clone(),

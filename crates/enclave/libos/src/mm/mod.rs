@@ -44,6 +44,8 @@ pub struct Memory {
     /// Shared mappings refused because the object has its place elsewhere.
     pub refused_shared: AtomicU64,
     groups: Mutex<BTreeMap<GroupId, Weak<Group>>>,
+    /// Files that are mapped shared, by identity.
+    shared_files: Mutex<BTreeMap<(u64, u64), Weak<shared::SharedObject>>>,
     ids: AtomicU64,
 }
 
@@ -57,6 +59,7 @@ impl Memory {
             images: Images::default(),
             refused_shared: AtomicU64::new(0),
             groups: Mutex::default(),
+            shared_files: Mutex::default(),
             ids: AtomicU64::new(1),
         }
     }

@@ -12,7 +12,11 @@ use alloc::sync::Arc;
 
 /// Served here.
 pub const TABLE: &[Entry] = &[
-    Entry::partial(9, "shared mappings of files that can be written are not yet there", mmap),
+    Entry::partial(
+        9,
+        "a shared object has one address; a second mapping of it gets the same",
+        mmap,
+    ),
     Entry::full(10, mprotect),
     Entry::full(11, munmap),
     Entry::full(12, brk),
@@ -65,7 +69,7 @@ fn mmap(thread: &Arc<Thread>, args: &Args) -> SysResult {
     let backing = if flags & MAP_ANONYMOUS != 0 {
         if is_shared {
             let pages = length.checked_next_multiple_of(PAGE_SIZE).ok_or(Errno::ENOMEM)?;
-            Backing::Shared { object: SharedObject::new(mm.memory, pages)? }
+            Backing::Shared { object: SharedObject::new(mm.memory, pages)?, offset: 0 }
         } else {
             Backing::Anonymous
         }
@@ -77,12 +81,18 @@ fn mmap(thread: &Arc<Thread>, args: &Args) -> SysResult {
         if access.execute && file.is_noexec {
             return Err(Errno::EPERM);
         }
+        path = Arc::from(&file.path[..]);
         // What nobody can write is the same private and shared.
         if is_shared && file.pages.content_digest().is_none() {
-            return Err(Errno::ENODEV);
+            let end = offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
+            let pages = end.checked_next_multiple_of(PAGE_SIZE).ok_or(Errno::ENOMEM)?;
+            Backing::Shared {
+                object: SharedObject::of_file(mm.memory, &file.pages, pages)?,
+                offset,
+            }
+        } else {
+            Backing::File { source: file.pages, offset, image: None }
         }
-        path = Arc::from(&file.path[..]);
-        Backing::File { source: file.pages, offset, image: None }
     };
     mm.map(Request { place, length, access, backing, role: Role::Plain, path })
 }

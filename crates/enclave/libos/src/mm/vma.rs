@@ -26,6 +26,8 @@ pub enum Backing {
     Shared {
         /// The object.
         object: Arc<super::shared::SharedObject>,
+        /// Offset in the object of the mapping's start, in bytes.
+        offset: u64,
     },
 }
 
@@ -60,7 +62,7 @@ impl Vma {
     /// The part of this mapping from `delta` bytes after its start.
     fn part_from(&self, delta: u64) -> Self {
         let mut part = self.clone();
-        if let Backing::File { offset, .. } = &mut part.backing {
+        if let Backing::File { offset, .. } | Backing::Shared { offset, .. } = &mut part.backing {
             *offset += delta;
         }
         part

@@ -245,6 +245,7 @@ fn new_process(thread: &Arc<Thread>, context: Box<UserContext>, request: &Reques
         credentials: Mutex::new(parent.credentials.lock().clone()),
         job: Mutex::new(Job { ..job }),
         parent: Mutex::new(Arc::downgrade(&of)),
+        parent_pid: AtomicU32::new(of.pid),
         children: Mutex::new(Vec::new()),
         threads: Mutex::new(BTreeMap::new()),
         life: Mutex::new(Life::default()),

@@ -110,6 +110,7 @@ fn hand_over_children(process: &Arc<Process>) {
     }
     let Some(parent) = ancestor.or_else(|| process.kernel.process(1)) else { return };
     for child in children {
+        child.parent_pid.store(parent.pid, Ordering::Relaxed);
         *child.parent.lock() = Arc::downgrade(&parent);
         child.exit_signal.store(u32::from(crate::signal::signo::SIGCHLD), Ordering::Relaxed);
         parent.children.lock().push(child.clone());

@@ -60,6 +60,8 @@ pub struct Process {
     pub job: Mutex<Job>,
     /// Its parent; None for the first process and for exec sessions.
     pub parent: Mutex<Weak<Process>>,
+    /// Its parent's id; 0 for none.
+    pub parent_pid: AtomicU32,
     /// Its children, zombies included.
     pub children: Mutex<Vec<Arc<Process>>>,
     /// Its living threads.
@@ -185,7 +187,7 @@ impl Process {
 
     /// Its parent's id; 0 for none.
     pub fn ppid(&self) -> Pid {
-        self.parent.lock().upgrade().map_or(0, |parent| parent.pid)
+        self.parent_pid.load(core::sync::atomic::Ordering::Relaxed)
     }
 
     /// Its threads, now.
