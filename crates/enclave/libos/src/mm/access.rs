@@ -2,13 +2,14 @@
 //!
 //! Every access checks the mappings first and is resolved under the group's lock, page by page.
 
-use super::frame::zeroed;
+use super::frame::Bytes;
 use super::group::{PlaceError, State};
 use super::shared::SharedObject;
 use super::vma::{Backing, Vma};
 use super::{Mm, MmId};
 use crate::errno::Errno;
 use crate::platform::{Access, PAGE_SIZE};
+use alloc::boxed::Box;
 
 /// What an access wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,9 @@ impl Mm {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn fill(&self, address: u64, length: u64, byte: u8) -> Result<(), Errno> {
-        let mut page = zeroed();
-        page.fill(byte);
+        static ZEROS: Bytes = [0; PAGE_SIZE as usize];
+        let filled = (byte != 0).then(|| Box::new([byte; PAGE_SIZE as usize]));
+        let page = filled.as_deref().unwrap_or(&ZEROS);
         let length = usize::try_from(length).map_err(|_| Errno::EFAULT)?;
         self.each_page(address, length, Want::Write, |state, at, vma, start, offset, count| {
             write_part(self, state, at, vma, start, offset, &page[..count])

@@ -119,7 +119,8 @@ impl MappedImage {
         };
         let page = offset..offset + PAGE_SIZE;
         for site in sites.iter() {
-            if site.offset + 2 <= page.start || site.offset - site.before() >= page.end {
+            let extent = site.extent();
+            if extent.end <= page.start || extent.start >= page.end {
                 continue;
             }
             let mut slots = self.slots.lock();

@@ -13,6 +13,8 @@ use alloc::vec::Vec;
 pub const CHUNK_SIZE: u64 = 64 << 10;
 /// Functions longer than this are left to trap.
 const MAX_FUNCTION: u64 = 1 << 20;
+/// What compilers align functions to.
+const FUNCTION_ALIGNMENT: u64 = 16;
 /// A text without functions that is longer than this is left to trap.
 const MAX_SWEEP: u64 = 32 << 20;
 
@@ -142,7 +144,7 @@ impl Image {
         }
         let mut sites = Vec::new();
         for function in hosts {
-            sites.extend(self.scan_function(function, file)?);
+            sites.extend(self.scan_function(function, functions, file)?);
         }
         sites.retain(|site| chunk_of(site) == Some(chunk));
         Ok(sites)
@@ -151,9 +153,14 @@ impl Image {
     fn scan_function(
         &self,
         function: Function,
+        functions: &[Function],
         file: &(impl Bytes + ?Sized),
     ) -> Result<Vec<Site>, Errno> {
-        let length = function.end - function.start;
+        // With the padding that follows it.
+        let next = functions.partition_point(|other| other.start <= function.start);
+        let limit = functions.get(next).map_or(u64::MAX, |next| next.start);
+        let end = function.end.next_multiple_of(FUNCTION_ALIGNMENT).min(limit).max(function.end);
+        let length = end - function.start;
         let Some(offset) = self.map.offset_of(function.start) else { return Ok(Vec::new()) };
         if length > MAX_FUNCTION {
             return Ok(Vec::new());
@@ -186,8 +193,8 @@ fn sweep(
 
 /// The chunk that holds all that the site's patch touches, if one does.
 fn chunk_of(site: &Site) -> Option<u64> {
-    let first = (site.offset - site.before()) / CHUNK_SIZE;
-    let last = (site.offset + 1) / CHUNK_SIZE;
+    let extent = site.extent();
+    let (first, last) = (extent.start / CHUNK_SIZE, (extent.end - 1) / CHUNK_SIZE);
     (first == last).then_some(first)
 }
 

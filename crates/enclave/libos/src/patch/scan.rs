@@ -2,10 +2,14 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction};
+use core::ops::Range;
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 /// A near jump, which replaces the instructions before a SYSCALL.
 const JUMP_SIZE: usize = 5;
+/// A short jump, to a near jump in padding, where there is no room for more. glibc's read(2) is such a site:
+/// `xor eax, eax; syscall` after a branch.
+const SHORT_JUMP_SIZE: usize = 2;
 /// At most this many bytes are moved: four of a short instruction and the longest one.
 pub(super) const MAX_MOVED: usize = 4 + 15;
 /// Farther than this from an indirect jump, code is taken to be another function where the functions'
@@ -22,12 +26,18 @@ pub struct Site {
 }
 
 impl Site {
-    /// Bytes before the instruction that the patch replaces.
+    /// File offsets from the first byte that the patch touches to after the last.
     #[must_use]
-    pub fn before(&self) -> u64 {
-        match self.action {
-            Action::Syscall(moved) => moved.bytes().len() as u64,
-            Action::Cpuid => 0,
+    pub fn extent(&self) -> Range<u64> {
+        let end = self.offset + 2;
+        let Action::Syscall(moved) = self.action else { return self.offset..end };
+        let start = self.offset - moved.bytes().len() as u64;
+        match moved.padding() {
+            None => start..end,
+            Some(distance) => {
+                let padding = self.offset.wrapping_add_signed(distance);
+                start.min(padding)..end.max(padding + JUMP_SIZE as u64)
+            }
         }
     }
 }
@@ -41,11 +51,13 @@ pub enum Action {
     Cpuid,
 }
 
-/// Instructions that move: whole, position-independent, at least a jump long.
+/// Instructions that move: whole, position-independent, at least a jump long, or a short jump where there
+/// is padding to go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     bytes: [u8; MAX_MOVED],
     length: u8,
+    padding: Option<i16>,
 }
 
 impl Moved {
@@ -53,6 +65,13 @@ impl Moved {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
+    }
+
+    /// Distance from the SYSCALL to five bytes of padding that take the near jump; None where it fits in
+    /// place.
+    #[must_use]
+    pub fn padding(&self) -> Option<i64> {
+        self.padding.map(i64::from)
     }
 }
 
@@ -78,6 +97,10 @@ enum StepKind {
     Cpuid,
     Movable,
     IndirectJump,
+    /// Control never passes it: RET, JMP.
+    End,
+    /// A NOP that control cannot reach from above.
+    Padding,
     Fixed,
     Invalid,
 }
@@ -97,6 +120,7 @@ pub(super) fn scan(code: &[u8], address: u64, offset: u64, bounds: Bounds) -> Ve
         .filter(|step| step.kind == StepKind::IndirectJump)
         .map(|step| step.start as u64)
         .collect();
+    let mut paddings = paddings(&steps, &targets);
     let mut sites = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         let action = match step.kind {
@@ -106,7 +130,22 @@ pub(super) fn scan(code: &[u8], address: u64, offset: u64, bounds: Bounds) -> Ve
                     Bounds::Function => !indirect.is_empty(),
                     Bounds::Unknown => is_near(&indirect, step.start as u64),
                 };
-                moved(code, &steps[..index], step.start, &targets, may_be_reached_indirectly)
+                let before = Before {
+                    code,
+                    steps: &steps[..index],
+                    at: step.start,
+                    targets: &targets,
+                    may_be_reached_indirectly,
+                };
+                before
+                    .moved(JUMP_SIZE)
+                    .or_else(|| {
+                        let moved = before.moved(SHORT_JUMP_SIZE)?;
+                        let from = step.start - usize::from(moved.length) + SHORT_JUMP_SIZE;
+                        let padding = take_near(&mut paddings, from)?;
+                        let distance = padding as i64 - step.start as i64;
+                        Some(Moved { padding: Some(i16::try_from(distance).ok()?), ..moved })
+                    })
                     .map(Action::Syscall)
             }
             _ => None,
@@ -127,7 +166,16 @@ fn decode(code: &[u8], address: u64) -> (Vec<Step>, BTreeSet<usize>) {
     while decoder.can_decode() {
         let start = decoder.position();
         decoder.decode_out(&mut instruction);
-        let kind = classify(&instruction);
+        let is_unreached = matches!(
+            steps.last(),
+            Some(Step { kind: StepKind::End | StepKind::IndirectJump | StepKind::Padding, .. })
+        );
+        let kind = match classify(&instruction) {
+            StepKind::Movable if is_unreached && instruction.mnemonic() == Mnemonic::Nop => {
+                StepKind::Padding
+            }
+            kind => kind,
+        };
         let target = match instruction.flow_control() {
             FlowControl::UnconditionalBranch
             | FlowControl::ConditionalBranch
@@ -155,43 +203,70 @@ fn classify(instruction: &Instruction) -> StepKind {
         Code::Cpuid => StepKind::Cpuid,
         _ => match instruction.flow_control() {
             FlowControl::IndirectBranch => StepKind::IndirectJump,
+            FlowControl::Return | FlowControl::UnconditionalBranch => StepKind::End,
             FlowControl::Next if !instruction.is_ip_rel_memory_operand() => StepKind::Movable,
             _ => StepKind::Fixed,
         },
     }
 }
 
-/// The instructions before a SYSCALL at `at` that a jump may replace.
-fn moved(
-    code: &[u8],
-    before: &[Step],
+/// What stands before a SYSCALL.
+struct Before<'a> {
+    code: &'a [u8],
+    steps: &'a [Step],
     at: usize,
-    targets: &BTreeSet<usize>,
+    targets: &'a BTreeSet<usize>,
     may_be_reached_indirectly: bool,
-) -> Option<Moved> {
-    let mut start = at;
-    for step in before.iter().rev() {
-        if step.kind != StepKind::Movable {
+}
+
+impl Before<'_> {
+    /// The instructions that a jump of `size` bytes may replace.
+    fn moved(&self, size: usize) -> Option<Moved> {
+        let mut start = self.at;
+        for step in self.steps.iter().rev() {
+            if step.kind != StepKind::Movable {
+                return None;
+            }
+            start = step.start;
+            if self.at - start >= size {
+                break;
+            }
+        }
+        let length = self.at - start;
+        if !(size..=MAX_MOVED).contains(&length) {
             return None;
         }
-        start = step.start;
-        if at - start >= JUMP_SIZE {
-            break;
+        // One instruction has no inside that control could reach; several have.
+        let is_one = self.steps.last().is_some_and(|step| usize::from(step.length) == length);
+        let is_entered = self.targets.range(start + 1..self.at).next().is_some();
+        if !is_one && (is_entered || self.may_be_reached_indirectly) {
+            return None;
+        }
+        let mut bytes = [0; MAX_MOVED];
+        bytes[..length].copy_from_slice(&self.code[start..self.at]);
+        Some(Moved { bytes, length: length as u8, padding: None })
+    }
+}
+
+/// Where five bytes of padding begin, which nothing jumps to.
+fn paddings(steps: &[Step], targets: &BTreeSet<usize>) -> Vec<usize> {
+    let mut found = Vec::new();
+    for run in steps.chunk_by(|a, b| a.kind == StepKind::Padding && b.kind == StepKind::Padding) {
+        let (first, last) = (&run[0], &run[run.len() - 1]);
+        let end = last.start + usize::from(last.length);
+        let is_used = targets.range(first.start..end).next().is_some();
+        if first.kind == StepKind::Padding && end - first.start >= JUMP_SIZE && !is_used {
+            found.push(first.start);
         }
     }
-    let length = at - start;
-    if !(JUMP_SIZE..=MAX_MOVED).contains(&length) {
-        return None;
-    }
-    // One instruction has no inside that control could reach; several have.
-    let is_one = before.last().is_some_and(|step| usize::from(step.length) == length);
-    let is_entered = targets.range(start + 1..at).next().is_some();
-    if !is_one && (is_entered || may_be_reached_indirectly) {
-        return None;
-    }
-    let mut bytes = [0; MAX_MOVED];
-    bytes[..length].copy_from_slice(&code[start..at]);
-    Some(Moved { bytes, length: length as u8 })
+    found
+}
+
+/// Takes a padding that a short jump which ends at `from` reaches.
+fn take_near(paddings: &mut Vec<usize>, from: usize) -> Option<usize> {
+    let index =
+        paddings.iter().position(|&padding| i8::try_from(padding as i64 - from as i64).is_ok())?;
+    Some(paddings.swap_remove(index))
 }
 
 /// Whether decoding can be believed where it stands: a function's always, unless something in it was invalid;
@@ -270,6 +345,22 @@ mod tests {
     #[test]
     fn nothing_before_means_nothing_to_patch() {
         assert_eq!(one(&[0x0f, 0x05, 0xb8, 1, 0, 0, 0]), []);
+    }
+
+    #[test]
+    fn a_short_site_goes_through_padding_after_a_return() {
+        // je +2; xor eax, eax; syscall; ret; nopw of 10 bytes; nop
+        let mut code = vec![0x74, 2, 0x31, 0xc0, 0x0f, 0x05, 0xc3];
+        code.extend([0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x90]);
+        let sites = scan(&code, 0x1000, 0, Bounds::Function);
+        let [Site { offset: 4, action: Action::Syscall(moved) }] = sites[..] else {
+            panic!("{sites:?}")
+        };
+        assert_eq!((moved.bytes(), moved.padding()), (&[0x31, 0xc0][..], Some(3)));
+        assert_eq!(sites[0].extent(), 2..12);
+        // A jump to the padding: it is code.
+        code[1] = 5;
+        assert_eq!(scan(&code, 0x1000, 0, Bounds::Function), []);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 pub const SLOT_SIZE: u64 = 48;
 
 const JMP_REL32: u8 = 0xe9;
+const JMP_REL8: u8 = 0xeb;
 const INT3: u8 = 0xcc;
 const UD2: [u8; 2] = [0x0f, 0x0b];
 
@@ -71,17 +72,28 @@ impl Trampolines {
         code.extend_from_slice(&self.gs_offset.to_le_bytes());
         code.resize(SLOT_SIZE as usize, INT3);
 
-        let mut jump = alloc::vec![JMP_REL32];
-        jump.extend_from_slice(&relative(start + 5, slot)?);
-        jump.resize(moved.bytes().len(), INT3);
+        let near_at = match moved.padding() {
+            None => start,
+            Some(distance) => instruction.wrapping_add_signed(distance),
+        };
+        let mut near = alloc::vec![JMP_REL32];
+        near.extend_from_slice(&relative(near_at + 5, slot)?);
+        let mut patches = alloc::vec![Patch { address: slot, bytes: code }];
+        if moved.padding().is_some() {
+            let distance = near_at.wrapping_sub(start + 2) as i64;
+            let mut short = alloc::vec![JMP_REL8, i8::try_from(distance).ok()? as u8];
+            short.resize(moved.bytes().len(), INT3);
+            patches.push(Patch { address: near_at, bytes: near });
+            patches.push(Patch { address: start, bytes: short });
+        } else {
+            near.resize(moved.bytes().len(), INT3);
+            patches.push(Patch { address: start, bytes: near });
+        }
 
         if index == self.instructions.len() {
             self.instructions.push(instruction);
         }
-        Some(alloc::vec![
-            Patch { address: slot, bytes: code },
-            Patch { address: start, bytes: jump },
-        ])
+        Some(patches)
     }
 
     /// Where a thread at `rip` is, if it is in a slot in use.
@@ -127,6 +139,19 @@ mod tests {
         assert_eq!(trampolines.lookup(0x50_002f), location);
         assert_eq!(trampolines.lookup(0x50_0030), None);
         assert_eq!(trampolines.lookup(0x4f_ffff), None);
+    }
+
+    #[test]
+    fn a_short_site_jumps_twice() {
+        // je +2; xor eax, eax; syscall; ret; five bytes of nop
+        let code = [0x74, 2, 0x31, 0xc0, 0x0f, 0x05, 0xc3, 0x90, 0x90, 0x90, 0x90, 0x90];
+        let site = scan(&code, 0, 0, Bounds::Function)[0];
+        let mut trampolines = Trampolines::new(0x50_0000, 0x1000, 0x28);
+        let patches = trampolines.add(&site, 0x40_0004).unwrap();
+        let [slot, near, short] = &patches[..] else { panic!("{patches:?}") };
+        assert_eq!(slot.bytes[..2], [0x31, 0xc0]);
+        assert_eq!((near.address, &near.bytes[..]), (0x40_0007, &[0xe9, 0xf4, 0xff, 0x0f, 0][..]));
+        assert_eq!((short.address, &short.bytes[..]), (0x40_0002, &[0xeb, 3][..]));
     }
 
     #[test]
