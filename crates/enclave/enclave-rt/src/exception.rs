@@ -193,6 +193,8 @@ pub(crate) extern "C" fn entry(tcs: u64) -> Answer {
             to_kernel(thread, frame, &mut gpr, back::INTERRUPTED, is_live);
         }
     }
+    // The exception is dealt with: a further entry before ERESUME finds none.
+    gpr.exitinfo = Exitinfo(0);
     frame.set_gprsgx(&gpr);
     Answer { reason: ExitReason::Resume as u64, detail: 0 }
 }

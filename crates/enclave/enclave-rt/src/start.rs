@@ -7,7 +7,7 @@ use hostcall::enclave::Caller;
 use libos::platform::Platform;
 use sgx::report::EMULATED_CPUSVN;
 use sgx::{AttributeFlags, Miscselect, ReportBody, Xfrm};
-use workload::manifest::Manifest;
+use workload::manifest::{self, Manifest};
 
 use crate::clock::{Clock, Reading, tsc};
 use crate::heap::{Grow, Heap};
@@ -105,7 +105,7 @@ fn first(layout: Layout) -> ! {
     host::protect(start, end - start, Rights::DEFAULT.bits());
     HEAP.start(Region { next: start, end: end - slots });
 
-    let bytes = manifest(layout);
+    let bytes = measured_manifest(layout);
     let manifest = match Manifest::parse(bytes) {
         Ok(manifest) => manifest,
         Err(error) => host::refuse(format_args!("manifest: {error}")),
@@ -184,10 +184,16 @@ fn check_manifest(manifest: &Manifest, layout: Layout, report: &ReportBody) {
         let expected = manifest.debug;
         host::refuse(format_args!("ATTRIBUTES.DEBUG: expected {expected}, got {is_debug}"));
     }
+    // Whoever starts the enclave chooses CONFIGID, and it goes into keys and evidence.
+    let expected = manifest.identity.config_id.as_ref().map_or([0; 64], |id| id.0);
+    if report.configid != [0; 64] && report.configid != expected {
+        let (expected, got) = (manifest::Hex(expected), manifest::Hex(report.configid));
+        host::refuse(format_args!("CONFIGID: expected 0 or {expected:?}, got {got:?}"));
+    }
 }
 
 /// The measured manifest.
-fn manifest(layout: Layout) -> &'static [u8] {
+fn measured_manifest(layout: Layout) -> &'static [u8] {
     let Range { start, end } = layout.manifest();
     // SAFETY: the converter measures a page here that starts with the length; measured pages never change.
     let length = unsafe { (start as *const u64).read() };

@@ -27,6 +27,7 @@ pub(crate) fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
         ("vector state", vector_state),
         ("exceptions", exceptions),
         ("flags", flags),
+        ("processor state at entry", entry_state),
         ("kick", kick),
         ("kick storm", kick_storm),
         ("speed", speed),
@@ -358,6 +359,34 @@ fn flags(platform: &'static dyn Platform) -> Result<(), String> {
     context.xstate.0.fill(0xff);
     context.regs.rip = AT + 16;
     expect("poisoned state", platform.run_user(&mut context), illegal)
+}
+
+/// Whatever the host leaves in the processor, a return from a host call finds the constants.
+fn entry_state(platform: &'static dyn Platform) -> Result<(), String> {
+    for _ in 0..10 {
+        platform.yield_now();
+        let (mut mxcsr, mut control, mut status) = (0_u32, 0_u16, 0_u16);
+        let flags: u64;
+        // SAFETY: stores MXCSR and the x87 control and status words into our own variables, reads the flags.
+        unsafe {
+            core::arch::asm!(
+                "stmxcsr [{mxcsr}]",
+                "fnstcw [{control}]",
+                "fnstsw [{status}]",
+                "pushfq",
+                "pop {flags}",
+                mxcsr = in(reg) &mut mxcsr,
+                control = in(reg) &mut control,
+                status = in(reg) &mut status,
+                flags = out(reg) flags,
+            );
+        }
+        expect("MXCSR", mxcsr, 0x1f80)?;
+        expect("x87 control word", control, 0x37f)?;
+        expect("x87 status word", status, 0)?;
+        expect("DF, AC, TF, NT", flags & 0x4_4500, 0)?;
+    }
+    Ok(())
 }
 
 static KICKED: AtomicU32 = AtomicU32::new(0);

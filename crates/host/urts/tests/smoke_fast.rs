@@ -2,7 +2,10 @@
 
 mod smoke;
 
+use sgx_emulator::{Emulator, Mode};
+
 #[test]
 fn the_run_time_works_in_fast_mode() {
-    smoke::run(sgx_emulator::Mode::Fast);
+    let driver = Emulator::new(Mode::Fast).with_fresh_secret();
+    smoke::run(&driver).must_be_good();
 }

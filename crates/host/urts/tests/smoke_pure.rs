@@ -2,7 +2,10 @@
 
 mod smoke;
 
+use sgx_emulator::{Emulator, Mode};
+
 #[test]
 fn the_run_time_works_in_pure_mode() {
-    smoke::run(sgx_emulator::Mode::Pure);
+    let driver = Emulator::new(Mode::Pure).with_fresh_secret();
+    smoke::run(&driver).must_be_good();
 }

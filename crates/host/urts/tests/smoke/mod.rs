@@ -2,15 +2,17 @@
 //!
 //! One enclave per process: each mode is a test binary of its own.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use sgx::driver::Driver;
 use sgx::hash::{Portable, Sha256};
 use sgx::sgxs::{self, Ecreate, Io, Writer};
 use sgx::sigstruct::{Body, Sigstruct};
 use sgx::{AttributeFlags, Attributes, Miscselect, PAGE_SIZE, Secinfo, SecinfoFlags, Tcs, Xfrm};
-use sgx_emulator::{Emulator, Mode};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use urts::{Enclave, ExitStatus, Log, Options, Pack};
 use workload::manifest::{self, Manifest};
 
@@ -18,10 +20,34 @@ const SIZE: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Runs the smoke kernel; every check in it must hold.
-pub(crate) fn run(mode: Mode) {
-    let directory = tempfile::tempdir().expect("a directory");
-    write_pack(directory.path());
+/// Checks in the smoke kernel.
+const CHECKS: usize = 14;
+
+/// What came of a run.
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) lines: Vec<String>,
+}
+
+impl Outcome {
+    /// Every check held.
+    pub(crate) fn must_be_good(&self) {
+        let Self { status, lines } = self;
+        assert_eq!(*status, ExitStatus::Exited(0), "{lines:#?}");
+        let passed = lines.iter().filter(|line| line.contains(": ok ")).count();
+        assert_eq!(passed, CHECKS, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("emulated true")), "{lines:#?}");
+    }
+}
+
+/// Runs the smoke kernel.
+pub(crate) fn run<D: Driver<Enclave: 'static>>(driver: &D) -> Outcome {
+    static PACK: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let directory = PACK.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        write_pack(directory.path());
+        directory
+    });
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
     let options = Options {
@@ -33,16 +59,12 @@ pub(crate) fn run(mode: Mode) {
     };
     let root: OwnedFd = File::open(directory.path()).expect("opens").into();
     let pack = Pack::open_directory(std::os::fd::AsFd::as_fd(&root)).expect("a pack");
-    let driver = Emulator::new(mode).with_fresh_secret();
-    let enclave = Enclave::load(&driver, pack, root, options).expect("loads");
+    let enclave = Enclave::load(driver, pack, root, options).expect("loads");
     let null = || File::options().read(true).write(true).open("/dev/null").expect("opens").into();
     enclave.start(b"{}".to_vec(), [null(), null(), null()]).expect("starts");
     let status = enclave.wait();
     let lines = lines.lock().expect("no panic").clone();
-    assert_eq!(status, ExitStatus::Exited(0), "{lines:#?}");
-    let passed = lines.iter().filter(|line| line.contains("ok ")).count();
-    assert_eq!(passed, 13, "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("emulated true")), "{lines:#?}");
+    Outcome { status, lines }
 }
 
 fn write_pack(directory: &std::path::Path) {

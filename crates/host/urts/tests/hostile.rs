@@ -1,0 +1,273 @@
+//! A hostile host: a driver that does to a real enclave what a host can do, and what the enclave makes of it.
+//!
+//! The enclave is the smoke kernel on the emulator in pure mode, where the host sees every exit. Whatever the
+//! host does, the enclave either goes on as if nothing had happened, all of its checks holding, or stops with
+//! a reason that names what it saw.
+
+mod smoke;
+
+use hostcall::BLOCK_SIZE;
+use sgx::driver::{
+    Driver, DriverError, Enclave, EntryLeaf, Exit, ModifiedType, PassedRegisters, Protection,
+};
+use sgx_emulator::{EmulatedEnclave, Emulator, Mode};
+use smoke::Outcome;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use urts::{ExitStatus, StopReason};
+
+/// Offsets in a block, from the specification in the `hostcall` crate.
+mod at {
+    pub(crate) const CALL: usize = 0x18;
+    pub(crate) const REPLY_SEQUENCE: usize = 0x58;
+    pub(crate) const STATUS: usize = 0x60;
+    pub(crate) const VALUES: usize = 0x68;
+    pub(crate) const REPLY_LENGTH: usize = 0x88;
+}
+
+/// Numbers of host calls.
+const YIELD: u64 = 68;
+const CLOCK: u64 = 80;
+const PROTECT: u64 = 81;
+
+/// What the host does.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// Enters a slot whose thread has ended.
+    EnterEndedThreads,
+    /// Leaves MXCSR and x87 poisoned at every entry.
+    PoisonState,
+    /// Gives the first thread another block.
+    Block(fn(PassedRegisters) -> PassedRegisters),
+    /// Writes a word into the block after the reply to a call.
+    Spoil { call: u64, offset: usize, word: u64 },
+    /// Takes the right to the program's code page away behind the enclave's back.
+    HideCode,
+}
+
+struct HostileDriver {
+    deed: Deed,
+    count: Arc<AtomicU32>,
+}
+
+struct HostileEnclave {
+    inner: EmulatedEnclave,
+    deed: Deed,
+    /// How often the deed was done.
+    count: Arc<AtomicU32>,
+    /// Block address by TCS, as the first entry gave it.
+    blocks: Mutex<HashMap<u64, u64>>,
+}
+
+impl Driver for HostileDriver {
+    type Enclave = HostileEnclave;
+    const EMULATED: bool = true;
+
+    fn create(&self, secs: &[u8; 4096]) -> Result<HostileEnclave, DriverError> {
+        Ok(HostileEnclave {
+            inner: Emulator::new(Mode::Pure).with_fresh_secret().create(secs)?,
+            deed: self.deed.clone(),
+            count: Arc::clone(&self.count),
+            blocks: Mutex::default(),
+        })
+    }
+}
+
+impl HostileEnclave {
+    fn done(&self) -> u32 {
+        self.count.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The block of the thread, a fresh one's address being in RDI.
+    fn block(&self, tcs: u64, registers: PassedRegisters) -> *mut u64 {
+        let mut blocks = self.blocks.lock().expect("no panic");
+        if registers.rsi == BLOCK_SIZE as u64 {
+            blocks.insert(tcs, registers.rdi);
+        }
+        blocks.get(&tcs).map_or(std::ptr::null_mut(), |address| *address as *mut u64)
+    }
+}
+
+impl Enclave for HostileEnclave {
+    unsafe fn enter(
+        &self,
+        tcs: u64,
+        leaf: EntryLeaf,
+        mut registers: PassedRegisters,
+    ) -> Result<Exit, DriverError> {
+        let block = self.block(tcs, registers);
+        match self.deed {
+            Deed::Block(change) if registers.rsi != 0 => {
+                self.done();
+                registers = change(registers);
+            }
+            Deed::Spoil { call, offset, word }
+                if leaf == EntryLeaf::Enter && registers.rsi == 0 =>
+            {
+                // SAFETY: the block of a thread lives as long as the thread, and is aligned.
+                unsafe {
+                    if *block.add(at::CALL / 8) & 0xffff_ffff == call {
+                        self.done();
+                        block.add(offset / 8).write_volatile(word);
+                    }
+                }
+            }
+            Deed::PoisonState => {
+                self.done();
+                // All exceptions unmasked, rounding changed, a full x87 stack.
+                // SAFETY: the host code between here and EENTER does no floating-point arithmetic, and EEXIT is
+                // followed by the constants below.
+                unsafe {
+                    let (mxcsr, control) = (0x6000_u32, 0x0f40_u16);
+                    std::arch::asm!(
+                        "fld1", "fld1", "fld1", "fld1", "fld1", "fld1", "fld1", "fld1",
+                        "fldcw [{control}]", "ldmxcsr [{mxcsr}]",
+                        control = in(reg) &control, mxcsr = in(reg) &mxcsr,
+                    );
+                }
+            }
+            _ => {}
+        }
+        // SAFETY: the caller's promise.
+        let exit = unsafe { self.inner.enter(tcs, leaf, registers) }?;
+        if let Deed::PoisonState = self.deed {
+            // SAFETY: back to what host code expects.
+            unsafe {
+                let mxcsr = 0x1f80_u32;
+                std::arch::asm!("fninit", "ldmxcsr [{}]", in(reg) &mxcsr);
+            }
+        }
+        if let (Deed::EnterEndedThreads, Exit::Eexit(left)) = (&self.deed, exit)
+            && left.rdi == 2
+        {
+            self.done();
+            let fresh = PassedRegisters { rdi: block as u64, rsi: BLOCK_SIZE as u64, ..left };
+            // SAFETY: the caller's promise.
+            let again = unsafe { self.inner.enter(tcs, EntryLeaf::Enter, fresh) }?;
+            assert!(matches!(again, Exit::Eexit(left) if left.rdi == 4), "got {again:?}");
+        }
+        Ok(exit)
+    }
+
+    fn protect(&self, pages: Range<u64>, mut protection: Protection) -> Result<(), DriverError> {
+        if let (Deed::HideCode, Protection(5)) = (&self.deed, protection)
+            && pages.start == 0x40_0000
+        {
+            self.done();
+            protection = Protection::NONE;
+        }
+        self.inner.protect(pages, protection)
+    }
+
+    fn add_page(
+        &self,
+        offset: u64,
+        secinfo: &[u8; 64],
+        source: &[u8; 4096],
+        measured: bool,
+    ) -> Result<(), DriverError> {
+        self.inner.add_page(offset, secinfo, source, measured)
+    }
+    fn init(&self, sigstruct: &[u8; 1808]) -> Result<(), DriverError> {
+        self.inner.init(sigstruct)
+    }
+    fn restrict(&self, pages: Range<u64>, permissions: Protection) -> Result<(), DriverError> {
+        self.inner.restrict(pages, permissions)
+    }
+    fn modify_type(&self, pages: Range<u64>, to: ModifiedType) -> Result<(), DriverError> {
+        self.inner.modify_type(pages, to)
+    }
+    fn remove(&self, pages: Range<u64>) -> Result<(), DriverError> {
+        self.inner.remove(pages)
+    }
+    fn kick(&self, tcs: u64) {
+        self.inner.kick(tcs);
+    }
+}
+
+/// Runs the enclave on such a host. One at a time: ELRANGE starts at 0.
+fn run(deed: Deed) -> Outcome {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one: MutexGuard<'_, ()> = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = Arc::new(AtomicU32::new(0));
+    let outcome = smoke::run(&HostileDriver { deed: deed.clone(), count: Arc::clone(&count) });
+    assert_ne!(count.load(Ordering::Relaxed), 0, "{deed:?} was never done");
+    outcome
+}
+
+fn refusal(deed: Deed) -> String {
+    match run(deed).status {
+        ExitStatus::Refused(reason) => reason,
+        other => panic!("expected a refusal, got {other}"),
+    }
+}
+
+#[test]
+fn an_ended_thread_is_not_entered_again() {
+    run(Deed::EnterEndedThreads).must_be_good();
+}
+
+#[test]
+fn poisoned_floating_point_state_is_replaced() {
+    run(Deed::PoisonState).must_be_good();
+}
+
+#[test]
+fn a_block_in_the_enclave_or_of_another_shape_is_refused() {
+    let blocks: [fn(PassedRegisters) -> PassedRegisters; 6] = [
+        |registers| PassedRegisters { rdi: 0x40_0000, ..registers },
+        |registers| PassedRegisters { rdi: (1 << 30) - 8, ..registers },
+        |registers| PassedRegisters { rdi: 0, ..registers },
+        |registers| PassedRegisters { rdi: registers.rdi + 4, ..registers },
+        |registers| PassedRegisters { rdi: u64::MAX - 7, ..registers },
+        |registers| PassedRegisters { rsi: registers.rsi * 2, ..registers },
+    ];
+    for block in blocks {
+        let status = run(Deed::Block(block)).status;
+        let is_fatal = matches!(status, ExitStatus::Stopped(StopReason::FatalException { .. }));
+        assert!(is_fatal, "got {status}");
+    }
+}
+
+#[test]
+fn replies_that_cannot_be_true_are_refused_by_name() {
+    let spoil = |call, offset, word| refusal(Deed::Spoil { call, offset, word });
+    let negative = -14_i64 as u64;
+    assert_eq!(
+        spoil(YIELD, at::STATUS, negative),
+        format!("status of the host's reply to Yield: expected at most 4095, got {negative}")
+    );
+    assert_eq!(
+        spoil(YIELD, at::REPLY_LENGTH, 1 << 40),
+        format!(
+            "data length of the host's reply to Yield: expected at most 0, got {}",
+            1_u64 << 40
+        )
+    );
+    assert_eq!(
+        spoil(YIELD, at::VALUES, 7),
+        "value of the host's reply to Yield: expected at most 0, got 7"
+    );
+    let sequence = spoil(YIELD, at::REPLY_SEQUENCE, 0);
+    assert!(sequence.starts_with("sequence of the host's reply: expected "), "{sequence}");
+    assert_eq!(
+        spoil(CLOCK, at::VALUES + 24, 99_999),
+        "TSC frequency of Clock: expected 100000 to 20000000 kHz, got 99999"
+    );
+    assert_eq!(spoil(PROTECT, at::STATUS, 12), "Protect: expected success, got ENOMEM");
+}
+
+/// A fault on a page that the enclave committed and permitted is the host's: it is tried again, then the
+/// enclave stops. The program never sees it.
+#[test]
+fn a_page_that_the_host_hides_stops_the_enclave() {
+    let outcome = run(Deed::HideCode);
+    let is_fatal = matches!(
+        outcome.status,
+        ExitStatus::Stopped(StopReason::FatalException { last: Some((14, _, 0x40_0000)) })
+    );
+    assert!(is_fatal, "got {}: {:#?}", outcome.status, outcome.lines);
+    assert!(!outcome.lines.iter().any(|line| line.contains("FAILED")), "{:#?}", outcome.lines);
+}
