@@ -97,12 +97,12 @@ impl Table {
     }
 
     /// The entry of `number`; counts the call.
-    pub fn find(&self, number: u64) -> Option<Entry> {
+    pub fn find(&self, number: u64) -> Option<&Entry> {
         let index = usize::try_from(number).ok().filter(|index| *index < LIMIT)?;
         // Two threads at once may count one call: a locked addition would cost a tenth of a short one.
         let count = &self.counts[index];
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        self.entries[index]
+        self.entries[index].as_ref()
     }
 
     /// All numbers with a name or a count: number, name, support (None: not served), calls so far.
