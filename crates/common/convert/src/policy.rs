@@ -288,20 +288,31 @@ mod tests {
 
     #[test]
     fn the_documented_example_parses() {
-        let source = include_str!("policy.rs");
-        let example: String = source
-            .lines()
-            .skip_while(|line| *line != "//! ```toml")
-            .skip(1)
-            .take_while(|line| *line != "//! ```")
-            .map(|line| line.trim_start_matches("//!").trim_start().to_string() + "\n")
-            .collect();
+        let example = block(include_str!("policy.rs"), "//! ");
         let policy = Policy::parse(&example).unwrap();
         assert!(matches!(policy.argv, Some(Argv::Exact(_))));
         assert_eq!(policy.enclave.unwrap().size, Some(Bytes(64 << 30)));
         assert_eq!(policy.env.len(), 4);
         let prefix = Policy::parse("argv = { prefix = [\"a\"], force = true }").unwrap();
         assert!(matches!(prefix.argv, Some(Argv::Prefix { force: true, .. })));
+    }
+
+    /// The first block of TOML in a text whose lines start with `prefix`.
+    fn block(text: &str, prefix: &str) -> String {
+        let lines = text.lines().map(|line| line.strip_prefix(prefix).unwrap_or(line));
+        let inside = lines.skip_while(|line| *line != "```toml").skip(1);
+        inside
+            .take_while(|line| *line != "```")
+            .map(|line| line.replace("//!", "") + "\n")
+            .collect()
+    }
+
+    #[test]
+    fn the_example_in_the_docs_parses() {
+        let text = include_str!("../../../../docs/converting.md");
+        let policy = Policy::parse(&block(text, "")).unwrap();
+        assert_eq!(policy.env.len(), 5);
+        assert_eq!(policy.identity.unwrap().isv_svn, 2);
     }
 
     #[test]
