@@ -113,9 +113,11 @@ fn print_identity(name: &str, bundle: &Bundle) -> Result<()> {
         .map_err(text)?;
     let value: Value =
         serde_json::from_str(&json).map_err(|error| format!("inclavare inspect: {error}"))?;
-    for field in ["mrenclave", "mrsigner"] {
-        let shown = value[field].as_str().ok_or_else(|| format!("inspect: no {field}: {json}"))?;
-        eprintln!("  {name}: {} {shown}", field.to_uppercase());
+    for (label, field) in
+        [("MRENCLAVE", &value["mrenclave"]), ("MRSIGNER", &value["sigstruct"]["mrsigner"])]
+    {
+        let shown = field.as_str().ok_or_else(|| format!("inspect: no {label}: {json}"))?;
+        eprintln!("  {name}: {label} {shown}");
     }
     Ok(())
 }
