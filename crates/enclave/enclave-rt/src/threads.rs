@@ -80,6 +80,9 @@ impl Threads {
         unsafe { *thread.body.get() = Some(body) };
         // EENTER loads the slot's own FS base, whatever the slot's last thread left.
         thread.fs_live.set(u64::MAX);
+        // A thread that ended in a patched system call left its vector state behind.
+        thread.vectors.set(vectors::NONE);
+        thread.mxcsr_replaced.set(0);
         thread.kick.store(0, Ordering::Relaxed);
         thread.token.store(0, Ordering::Relaxed);
         thread.parked.store(0, Ordering::Relaxed);
