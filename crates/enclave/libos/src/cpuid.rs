@@ -118,8 +118,10 @@ impl Cpuid {
                 self.word(Word::Leaf1Ecx),
                 self.word(Word::Leaf1Edx),
             ],
-            // Descriptor 0xff: ask leaf 4.
-            (2, _) => [0x00fe_ff01, 0xf0, 0, 0],
+            // L1 data 32 KiB (2c), L1 code 32 KiB (30), L2 2 MiB (7d), L3 8 MiB (e4), prefetch 64 bytes (f0),
+            // as leaf 4 has them. With descriptor ff ("ask leaf 4") glibc asks thirty times more at each start,
+            // and each is an exception.
+            (2, _) => [0x7d30_2c01, 0xf0e4, 0, 0],
             (4, _) => self.cache(subleaf),
             (7, 0) => [0, self.word(Word::Leaf7Ebx), self.word(Word::Leaf7Ecx), 0],
             (0xb, 0) => [0, 1, 0x100, 0],
@@ -131,8 +133,8 @@ impl Cpuid {
             (0x8000_0000, _) => [MAX_EXTENDED, 0, 0, 0],
             (0x8000_0001, _) => [0, 0, self.word(Word::ExtendedEcx), self.word(Word::ExtendedEdx)],
             (0x8000_0002..=0x8000_0004, _) => brand(leaf - 0x8000_0002),
-            // L2: 64-byte lines, 16 ways, 1 MiB.
-            (0x8000_0006, _) => [0, 0, 0x0400_8040, 0],
+            // L2: 64-byte lines, 8 ways, 2 MiB.
+            (0x8000_0006, _) => [0, 0, 0x0800_6040, 0],
             // 46 physical and 48 linear address bits.
             (0x8000_0008, _) => [0x302e, 0, 0, 0],
             _ => [0; 4],
@@ -201,10 +203,10 @@ impl Cpuid {
     /// Leaf 4: L1 data 48 KiB, L1 instruction 32 KiB, L2 1 MiB, L3 16 MiB, shared by all.
     fn cache(&self, index: u32) -> [u32; 4] {
         let (kind, level, ways, sets, sharers) = match index {
-            0 => (1, 1, 12, 64, 1),
+            0 => (1, 1, 8, 64, 1),
             1 => (2, 1, 8, 64, 1),
-            2 => (3, 2, 16, 1024, 1),
-            3 => (3, 3, 16, 16384, self.processors),
+            2 => (3, 2, 8, 4096, 1),
+            3 => (3, 3, 16, 8192, self.processors),
             _ => return [0; 4],
         };
         let cores = self.processors.min(64) - 1;
