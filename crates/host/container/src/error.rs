@@ -212,10 +212,14 @@ impl fmt::Display for Error {
             Self::Id { id, reason } => write!(f, "invalid container id {id:?}: {reason}"),
             Self::Exists { id } => write!(f, "container with given ID already exists: {id:?}"),
             Self::NotFound { id } => write!(f, "container {id:?} does not exist"),
-            Self::Status { id, operation, expected, got } => write!(
-                f,
-                "cannot {operation} container {id:?}: expected a {expected} container, it is {got}"
-            ),
+            Self::Status { id, operation, expected, got } => {
+                // Engines look for these words, which runc uses, to tell "gone" from "failed".
+                let gone = if *got == "stopped" { "container not running: " } else { "" };
+                write!(
+                    f,
+                    "cannot {operation} container {id:?}: {gone}expected a {expected} container, it is {got}"
+                )
+            }
             Self::Init { message } => f.write_str(message),
             Self::InitDied { stage } => {
                 write!(f, "the container's first process was killed while {stage}")

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 super::cases!(
     limits_are_written,
     update_changes_limits,
+    events_show_usage,
     the_memory_limit_kills,
     the_process_limit_refuses,
     unlisted_devices_are_refused,
@@ -83,6 +84,26 @@ fn update_changes_limits(runtime: &Runtime) -> Result<(), String> {
     runtime.run_with(&["update", "--resources", "-", &bundle.id], json.as_bytes())?.expect(0)?;
     expect("memory", v1(&bundle, "memory", "memory.limit_in_bytes")?.as_str(), "16777216")?;
     expect("pids", v1(&bundle, "pids", "pids.max")?.as_str(), "44")
+}
+
+fn events_show_usage(runtime: &Runtime) -> Result<(), String> {
+    if runtime.name() == "crun" {
+        return Ok(()); // it has no such command
+    }
+    let bundle = Bundle::new(runtime, "sleep 1000")?;
+    bundle.start()?;
+    let outcome = runtime.run(&["events", "--stats", &bundle.id])?;
+    outcome.expect(0)?;
+    let line: serde_json::Value =
+        serde_json::from_str(&outcome.stdout).map_err(|e| e.to_string())?;
+    expect("type", line["type"].as_str(), Some("stats"))?;
+    expect("id", line["id"].as_str(), Some(bundle.id.as_str()))?;
+    for pointer in ["/data/memory/usage/usage", "/data/pids/current", "/data/cpu/usage/total"] {
+        if line.pointer(pointer).and_then(serde_json::Value::as_u64).is_none_or(|n| n == 0) {
+            return Err(format!("{pointer}: expected more than 0 in {line}"));
+        }
+    }
+    Ok(())
 }
 
 fn the_memory_limit_kills(runtime: &Runtime) -> Result<(), String> {

@@ -7,6 +7,7 @@ mod devices;
 pub mod freezer;
 mod host;
 mod remove;
+pub mod stats;
 mod v1;
 mod v2;
 

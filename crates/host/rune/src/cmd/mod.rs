@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -40,9 +41,10 @@ pub(crate) struct Command {
 }
 
 /// All of them, by name.
-pub(crate) const COMMANDS: [&Command; 14] = [
+pub(crate) const COMMANDS: [&Command; 15] = [
     &create::COMMAND,
     &delete::COMMAND,
+    &events::COMMAND,
     &exec::COMMAND,
     &features::COMMAND,
     &kill::COMMAND,
