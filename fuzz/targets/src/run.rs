@@ -25,7 +25,7 @@ pub fn elf(bytes: &[u8]) {
         let Ok(sites) = image.sites(chunk, bytes) else { continue };
         for site in sites.iter() {
             let at = usize::try_from(site.offset).expect("inside a slice");
-            let start = site.offset.checked_sub(site.before()).expect("inside the file");
+            let start = site.extent().start;
             assert!(start >= chunk * CHUNK_SIZE && site.offset + 2 <= (chunk + 1) * CHUNK_SIZE);
             match site.action {
                 Action::Cpuid => assert_eq!(bytes[at..at + 2], [0x0f, 0xa2]),
