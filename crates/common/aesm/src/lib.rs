@@ -1,0 +1,2 @@
+//! The protocol of Intel's architectural enclave service manager: messages, framing, client, server.
+#![forbid(unsafe_code)]

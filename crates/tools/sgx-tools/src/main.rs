@@ -1,0 +1,4 @@
+//! `sgx-tools`: what the architectural enclaves offer, as commands.
+#![forbid(unsafe_code)]
+
+fn main() {}
