@@ -101,7 +101,7 @@ fn image_env(entries: &[String]) -> Result<BTreeMap<String, EnvRule>, ImageError
 }
 
 /// The working directory as engines pass it on: absolute, without doubled and trailing slashes.
-fn working_directory(text: &str) -> Result<String, ImageError> {
+pub(crate) fn working_directory(text: &str) -> Result<String, ImageError> {
     if !text.is_empty() && !text.starts_with('/') {
         let got = crate::tar::shown(text.as_bytes());
         return Err(fault("config WorkingDir", "an absolute path", got));

@@ -4,6 +4,7 @@ mod support;
 
 use convert::hash::Pool;
 use convert::pack::{self, Pack};
+use convert::policy::Policy;
 use convert::{Conversion, Input, Options, convert, output};
 use sgx::hash::Fast;
 use sgx::sign::SigningKey;
@@ -182,4 +183,41 @@ fn an_unpacked_image_has_the_same_root_and_says_that_it_is_a_directory() {
     std::fs::write(rootfs.join(".inclavare/enclave.sgxs"), "x").unwrap();
     let with_pack = convert(&input, Options::default()).unwrap();
     assert_eq!(with_pack.enclave.mrenclave, again.enclave.mrenclave);
+}
+
+/// Engines ask for what the image's configuration says: where the policy changed it, a packed image asked for
+/// the source's command line and its own enclave refused it.
+#[test]
+fn a_packed_image_asks_for_what_its_manifest_admits() {
+    let policy = "argv = [\"/bin/other\", \"-x\"]\ncwd = \"/bin\"\n\
+                  user = { uid = 5, gid = 6, additional_gids = [] }\n\
+                  [env]\nMODE = false\nLEVEL = \"high\"\n";
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    TestImage::example().write_layout(&path("source"));
+    let options = || Options { policy: Policy::parse(policy).unwrap(), ..Options::default() };
+    let input = Input::open(&path("source"), None).unwrap();
+    let made = convert(&input, options()).unwrap();
+    pack::write(&made, &path("pack")).unwrap();
+    let opened = Pack::open(&path("pack")).unwrap();
+    let key = SigningKey::generate().unwrap();
+    let signed = key.sign::<Fast>(&opened.unsigned(0x2026_1120)).unwrap();
+    opened.put_sigstruct(&signed).unwrap();
+    let Input::Image(image) = &input else { panic!() };
+    let packed = path("packed.tar");
+    output::write_image(image, &Pack::open(&path("pack")).unwrap(), "a:b", &packed).unwrap();
+
+    let again = Input::open(&packed, None).unwrap();
+    let Input::Image(image) = &again else { panic!() };
+    let asked = image.config.config.clone().unwrap();
+    assert_eq!(asked.entrypoint, None);
+    assert_eq!(asked.cmd.unwrap(), ["/bin/other", "-x"]);
+    assert_eq!(asked.working_dir.unwrap(), "/bin");
+    assert_eq!(asked.user.unwrap(), "5:6");
+    let env = asked.env.unwrap();
+    assert!(env.iter().any(|entry| entry == "LEVEL=high"), "{env:?}");
+    assert!(env.iter().any(|entry| entry == "ENCLAVE_TYPE=intelSgx"), "{env:?}");
+    assert!(!env.iter().any(|entry| entry.starts_with("MODE=")), "{env:?}");
+    // Still the same workload, under the same policy.
+    assert_eq!(convert(&again, options()).unwrap().enclave.mrenclave, made.enclave.mrenclave);
 }

@@ -1,8 +1,9 @@
 //! An image that carries its signed enclave.
 //!
 //! The layers are the source's, byte by byte, and one more with the pack under `/.inclavare`; the
-//! configuration gains that layer and `ENCLAVE_TYPE=intelSgx`, upstream's name, by which rune knows what to
-//! do. The file is an OCI layout and a `docker load` archive at once.
+//! configuration gains that layer, asks for what the manifest admits, and has `ENCLAVE_TYPE=intelSgx`,
+//! upstream's name, by which rune knows what to do. The file is an OCI layout and a `docker load` archive at
+//! once.
 
 use super::archive::ArchiveWriter;
 use crate::error::Error;
@@ -14,9 +15,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use workload::digest::{Digest, Hex};
-
-/// The variable that makes a container an enclave container.
-const TYPE_VARIABLE: &str = "ENCLAVE_TYPE=intelSgx";
+use workload::manifest::Manifest;
 
 const MEDIA: &str = "application/vnd.oci.image.";
 
@@ -50,7 +49,7 @@ pub fn write_image(image: &Image, pack: &Pack, name: &str, output: &Path) -> Res
         layers.push(source_layer(image, index)?);
     }
     let added = pack_layer(pack)?;
-    let config = config(image, added.digest)?;
+    let config = config(image, &pack.manifest, added.digest)?;
     layers.push(added);
     let config = Blob {
         digest: Hex(sha256(&config)),
@@ -213,11 +212,10 @@ fn pack_layer(pack: &Pack) -> Result<Blob, Error> {
     })
 }
 
-/// The source's configuration with one more layer and variable; what is not known stays as it is.
-fn config(image: &Image, diff_id: Digest) -> Result<Vec<u8>, Error> {
+/// The source's configuration with one more layer, and what the manifest asks for; what is not known stays
+/// as it is.
+fn config(image: &Image, manifest: &Manifest, diff_id: Digest) -> Result<Vec<u8>, Error> {
     let mut config: Value = crate::image::document("config", &image.config_bytes)?;
-    let wrong =
-        |field: &str, expected: &str| fault(format!("config {field}"), expected, "another type");
     let diff_ids = config.pointer_mut("/rootfs/diff_ids").and_then(Value::as_array_mut);
     diff_ids
         .ok_or_else(|| wrong("rootfs.diff_ids", "a list"))?
@@ -234,14 +232,14 @@ fn config(image: &Image, diff_id: Digest) -> Result<Vec<u8>, Error> {
         *process = json!({});
     }
     let process = process.as_object_mut().ok_or_else(|| wrong("config", "an object"))?;
-    let env = process.entry("Env").or_insert(Value::Null);
-    if env.is_null() {
-        *env = json!([]);
-    }
-    let env = env.as_array_mut().ok_or_else(|| wrong("config.Env", "a list"))?;
-    env.retain(|entry| entry.as_str().is_none_or(|entry| !entry.starts_with("ENCLAVE_TYPE=")));
-    env.push(json!(TYPE_VARIABLE));
+    let source = image.config.config.clone().unwrap_or_default();
+    super::process::ask_for(manifest, &source, process)?;
     Ok(to_bytes(&config))
+}
+
+/// A member of the source's configuration that is no such thing.
+pub(super) fn wrong(field: &str, expected: &str) -> Error {
+    fault(format!("config {field}"), expected, "another type").into()
 }
 
 /// Hashes and counts what is written.

@@ -3,6 +3,7 @@
 mod archive;
 mod bundle;
 mod image;
+mod process;
 mod unpack;
 
 pub use bundle::{BundleOptions, write_bundle};
