@@ -54,6 +54,9 @@ pub const NAMES: [&str; 41] = [
     "CAP_CHECKPOINT_RESTORE",
 ];
 
+/// Every capability of [`NAMES`].
+pub const ALL: u64 = (1 << NAMES.len()) - 1;
+
 /// The sets of a process, as bit masks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // capabilities(7)

@@ -51,6 +51,8 @@ pub struct Options {
     pub preserved_fds: u32,
     /// Whether the caller stays and starts the program itself.
     pub is_foreground: bool,
+    /// Whether cgroups that cannot be written are done without (`--rootless`).
+    pub is_rootless: bool,
     /// What the first process does.
     pub entry: Entry,
     /// Of an enclave container.
@@ -122,11 +124,16 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         Some(host) => host,
         None => Host::detect()?,
     };
-    let cgroups = Cgroups::plan(&host, &spec.linux.cgroups_path, &options.id)?;
+    let mut cgroups = Cgroups::plan(&host, &spec.linux.cgroups_path, &options.id)?;
+    if options.is_rootless {
+        cgroups = cgroups.writable();
+    }
     let Some(process) = &spec.process else {
         return Err(Error::config("process", "an object", "none"));
     };
-    let mut process_plan = ProcessPlan::new(process, spec.linux.seccomp.as_ref())?
+    let has_user_namespace = spec.linux.namespaces.iter().any(|n| n.kind == NamespaceType::User);
+    let seccomp = spec.linux.seccomp.as_ref();
+    let mut process_plan = ProcessPlan::new(process, seccomp, has_user_namespace)?
         .with_linux(spec.linux.personality.as_ref(), spec.linux.memory_policy.as_ref())?;
     if options.enclave.is_some() {
         process_plan.keep_host_limits_only();
@@ -197,7 +204,7 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         Fork::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(theirs);
-    let has_user_namespace = init.has_new_user_namespace;
+    let has_new_user_namespace = init.has_new_user_namespace;
     let is_second_child = init.unshared & NamespaceType::Pid.flag() != 0;
     // The listener must close here: a child that dies would leave `start` waiting on our copy.
     let InitPlan { process: process_plan, .. } = init;
@@ -223,7 +230,7 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     cgroups.set(&spec.linux.resources, true)?;
     cgroups.add(pid)?;
     process_plan.limit_from_outside(pid)?;
-    if has_user_namespace {
+    if has_new_user_namespace {
         plan::write_id_maps(pid, &spec.linux)?;
         ours.send(Tag::Mapped, "");
     }
@@ -279,7 +286,7 @@ fn fork(init: &InitPlan) -> Result<Fork> {
     forked
 }
 
-fn second_child(sync: &Sync) -> Result<Pid> {
+pub(crate) fn second_child(sync: &Sync) -> Result<Pid> {
     match sync.receive() {
         Some((Tag::Pid, text)) => text
             .parse()
@@ -311,7 +318,16 @@ fn wait_until_ready(sync: &Sync, spec: &Spec, hook_state: &HookState, pid: i32) 
 /// The user's name, or number.
 fn owner() -> String {
     let uid = rustix::process::geteuid().as_raw();
-    if uid == 0 { "root".into() } else { uid.to_string() }
+    if uid == 0 {
+        return "root".into();
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    found.unwrap_or_else(|| uid.to_string())
 }
 
 impl Created {

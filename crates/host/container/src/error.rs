@@ -109,6 +109,15 @@ pub enum Error {
         /// How.
         failure: HookFailure,
     },
+    /// A helper program refused.
+    Helper {
+        /// Its name.
+        program: &'static str,
+        /// The field it was run for.
+        field: String,
+        /// What it wrote to its standard error.
+        said: String,
+    },
     /// This kernel or build cannot do what the configuration asks for.
     Unsupported {
         /// Path of the field.
@@ -235,6 +244,9 @@ impl fmt::Display for Error {
                     HookFailure::TimedOut(seconds) => write!(f, "timed out after {seconds} s"),
                     HookFailure::Start(errno) => f.write_str(&strerror(*errno)),
                 }
+            }
+            Self::Helper { program, field, said } => {
+                write!(f, "config.json: {field}: {program} refused: {said}")
             }
             Self::Unsupported { field, reason } => write!(f, "config.json: {field}: {reason}"),
         }

@@ -74,7 +74,9 @@ pub fn exec(
             got: Status::Stopped.name(),
         });
     };
-    let mut process = ProcessPlan::new(&options.process, spec.linux.seccomp.as_ref())?
+    let has_user_namespace = state.namespaces & NamespaceType::User.flag() != 0;
+    let seccomp = spec.linux.seccomp.as_ref();
+    let mut process = ProcessPlan::new(&options.process, seccomp, has_user_namespace)?
         .with_linux(spec.linux.personality.as_ref(), spec.linux.memory_policy.as_ref())?;
     let warnings = std::mem::take(&mut process.warnings);
     let console = match (&options.console_socket, options.console.take()) {
@@ -87,14 +89,32 @@ pub fn exec(
         return Err(Error::config("process.terminal", expected, "none"));
     }
     let (ours, theirs) = Sync::pair()?;
-    let (pid, pidfd) = match fork_in(&target, state.namespaces)? {
+    let is_user_first = is_user_first(state.namespaces);
+    let forked = if is_user_first {
+        fork_into(0, None, false).map_err(Error::os("clone3", "the process"))?
+    } else {
+        fork_in(&target, state.namespaces)?
+    };
+    let (mut pid, mut pidfd) = match forked {
         Fork::Child => {
             drop(ours);
-            run(process, state, &target, console, options.preserved_fds, &theirs)
+            let mut left = state.namespaces & !NamespaceType::Pid.flag();
+            if is_user_first {
+                enter_user_first(&target, state.namespaces, &theirs);
+                left = 0;
+            }
+            run(process, state, (&target, left), console, options.preserved_fds, &theirs)
         }
         Fork::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop((theirs, console));
+    if is_user_first {
+        let second = crate::create::second_child(&ours);
+        let _ = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
+        pid = second?;
+        pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .map_err(Error::os("open", "the process"))?;
+    }
     let result = (|| {
         let mut cgroups = state.cgroups.clone();
         if let Some(below) = &options.sub_cgroup {
@@ -133,6 +153,30 @@ pub fn exec(
     Ok(Executed { pid, pidfd, warnings })
 }
 
+/// Without root's rights a pid namespace can only be joined from within the user namespace that owns it.
+fn is_user_first(namespaces: u64) -> bool {
+    let (user, pid) = (NamespaceType::User.flag(), NamespaceType::Pid.flag());
+    !rustix::process::geteuid().is_root() && namespaces & user != 0 && namespaces & pid != 0
+}
+
+/// In a first child: joins everything, then makes the child that is in the pid namespace, too, and ends.
+/// Returns in that second child.
+fn enter_user_first(target: &OwnedFd, namespaces: u64, sync: &Sync) {
+    let forked = join_all(target, namespaces)
+        .and_then(|()| fork_into(0, None, true).map_err(Error::os("clone3", "the process")));
+    match forked {
+        Ok(Fork::Child) => {}
+        Ok(Fork::Parent { pid, .. }) => {
+            sync.send(Tag::Pid, &pid.as_raw_nonzero().to_string());
+            end(0)
+        }
+        Err(error) => {
+            sync.send(Tag::Failed, &error.to_string());
+            end(1)
+        }
+    }
+}
+
 /// A child in the container's pid namespace; the other namespaces it joins itself.
 fn fork_in(target: &OwnedFd, namespaces: u64) -> Result<Fork> {
     let pid = NamespaceType::Pid.flag();
@@ -155,15 +199,16 @@ fn fork_in(target: &OwnedFd, namespaces: u64) -> Result<Fork> {
 fn run(
     mut process: ProcessPlan,
     state: &State,
-    target: &OwnedFd,
+    (target, left): (&OwnedFd, u64),
     console: Option<OwnedFd>,
     preserved_fds: u32,
     sync: &Sync,
 ) -> ! {
     let mut set_up = || -> Result<std::ffi::CString> {
-        let others = state.namespaces & !NamespaceType::Pid.flag();
         // A cgroup namespace is joined like any other: the process is placed before anything runs.
-        join_all(target, others)?;
+        if left != 0 {
+            join_all(target, left)?;
+        }
         if state.namespaces & NamespaceType::User.flag() != 0 {
             become_root()?;
         }

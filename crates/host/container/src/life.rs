@@ -54,7 +54,7 @@ pub fn kill(directory: &Directory, signal: i32, is_all: bool) -> Result<()> {
     // Real-time signals have no name, so the raw number goes through.
     let signal = rustix_signal(signal)?;
     if is_all {
-        for pid in state.cgroups.processes() {
+        for pid in crate::members::processes(&state) {
             if let Some(pid) = Pid::from_raw(pid) {
                 match kill_process(pid, signal) {
                     Ok(()) | Err(Errno::SRCH) => {}

@@ -118,8 +118,9 @@ pub(crate) fn root(
                 plan.options.idmap.get_or_insert(false);
                 plan.user_namespace = Some(idmap_namespace(index, mount, &spec.linux)?);
             }
-            // The child of a user namespace may not reach the source; we may.
-            if has_user_namespace {
+            // The child of a user namespace may not reach the source; root may. Without root it is the
+            // other way round: only the child may clone a mount, and it reaches what the caller does.
+            if has_user_namespace && rustix::process::geteuid().is_root() {
                 plan.tree = Some(plan.open_source()?);
             }
         }
@@ -224,18 +225,60 @@ pub(crate) fn write_id_maps(pid: Pid, linux: &Linux) -> Result<()> {
         let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
         crate::tuning::write_file(path, text).map_err(Error::os("apply", Path::new(field)))
     };
-    let lines = |maps: &[IdMapping]| {
-        maps.iter().fold(String::new(), |mut text, m| {
-            let _ = writeln!(text, "{} {} {}", m.container_id, m.host_id, m.size);
-            text
-        })
-    };
-    if rustix::process::geteuid().as_raw() != 0 {
-        // The kernel's condition for an unprivileged group map.
-        write("setgroups", "linux.gidMappings", "deny")?;
+    let euid = rustix::process::geteuid();
+    if !euid.is_root() {
+        let own = [
+            ("uid_map", "linux.uidMappings", "newuidmap", &linux.uid_mappings, euid.as_raw()),
+            (
+                "gid_map",
+                "linux.gidMappings",
+                "newgidmap",
+                &linux.gid_mappings,
+                rustix::process::getegid().as_raw(),
+            ),
+        ];
+        for (file, field, helper, maps, id) in own {
+            // The one map that the kernel takes from anybody: the own id, alone.
+            let is_own = matches!(maps.as_slice(), [m] if m.size == 1 && m.host_id == id);
+            if !is_own {
+                map_by_helper(helper, field, pid, maps)?;
+                continue;
+            }
+            if file == "gid_map" {
+                // The kernel's condition for an unprivileged group map.
+                write("setgroups", field, "deny")?;
+            }
+            write(file, field, &lines(maps))?;
+        }
+        return Ok(());
     }
     write("uid_map", "linux.uidMappings", &lines(&linux.uid_mappings))?;
     write("gid_map", "linux.gidMappings", &lines(&linux.gid_mappings))
+}
+
+fn lines(maps: &[IdMapping]) -> String {
+    maps.iter().fold(String::new(), |mut text, m| {
+        let _ = writeln!(text, "{} {} {}", m.container_id, m.host_id, m.size);
+        text
+    })
+}
+
+/// Has `newuidmap` or `newgidmap` write a map that takes more than this user's own id: they are set-uid
+/// and grant what `/etc/subuid` and `/etc/subgid` list.
+fn map_by_helper(helper: &'static str, field: &str, pid: Pid, maps: &[IdMapping]) -> Result<()> {
+    let mut command = std::process::Command::new(helper);
+    command.arg(pid.as_raw_nonzero().to_string());
+    for m in maps {
+        command.args([m.container_id, m.host_id, m.size].map(|n| n.to_string()));
+    }
+    let output = command.stdin(std::process::Stdio::null()).output().map_err(|e| {
+        Error::os_io("run (package uidmap, needed for more than the own id)", helper, &e)
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Helper { program: helper, field: field.to_owned(), said })
 }
 
 /// `timens_offsets` lines.

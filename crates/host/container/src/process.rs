@@ -62,11 +62,16 @@ pub struct ProcessPlan {
 }
 
 impl ProcessPlan {
-    /// From the configuration.
+    /// From the configuration. In a user namespace (`has_user_namespace`) its root has every capability,
+    /// whatever this process has.
     ///
     /// # Errors
     /// The field that is not possible.
-    pub fn new(process: &Process, seccomp: Option<&Seccomp>) -> Result<Self> {
+    pub fn new(
+        process: &Process,
+        seccomp: Option<&Seccomp>,
+        has_user_namespace: bool,
+    ) -> Result<Self> {
         if process.args.is_empty() {
             return Err(Error::config("process.args", "a program", "an empty list"));
         }
@@ -84,7 +89,8 @@ impl ProcessPlan {
         let caps = match &process.capabilities {
             None => None,
             Some(wanted) => {
-                let (sets, left_out) = caps::Sets::new(wanted, caps::available()?);
+                let available = if has_user_namespace { caps::ALL } else { caps::available()? };
+                let (sets, left_out) = caps::Sets::new(wanted, available);
                 if !left_out.is_empty() {
                     let names = left_out.join(", ");
                     warnings.push(format!("process.capabilities: not available here: {names}"));
@@ -474,7 +480,8 @@ mod tests {
 
     #[test]
     fn programs_are_found_by_path_or_refused() {
-        let plan = |args: &[&str]| ProcessPlan::new(&process(args, &["PATH=/nowhere:/bin"]), None);
+        let plan =
+            |args: &[&str]| ProcessPlan::new(&process(args, &["PATH=/nowhere:/bin"]), None, false);
         assert_eq!(plan(&["sh"]).unwrap().find_program().unwrap(), c"/bin/sh".to_owned());
         assert_eq!(plan(&["/bin/sh"]).unwrap().find_program().unwrap(), c"/bin/sh".to_owned());
         let e = plan(&["no-such"]).unwrap().find_program().unwrap_err();
@@ -492,7 +499,7 @@ mod tests {
             (Process { cwd: "x".into(), ..process(&["a"], &[]) }, "process.cwd"),
             (Process { oom_score_adj: Some(1001), ..process(&["a"], &[]) }, "process.oomScoreAdj"),
         ] {
-            let e = ProcessPlan::new(&process, None).unwrap_err().to_string();
+            let e = ProcessPlan::new(&process, None, false).unwrap_err().to_string();
             assert!(e.contains(field), "{e}");
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Globals {
     pub(crate) log: Log,
     /// `--systemd-cgroup`.
     pub(crate) is_systemd: bool,
+    /// `--rootless`: whether cgroups that cannot be written are done without.
+    pub(crate) is_rootless: bool,
 }
 
 impl Globals {
@@ -48,19 +50,28 @@ impl Globals {
             None if args.is("debug") => Level::Debug,
             None => Level::Info,
         };
-        if let Some(other) =
-            args.get("rootless").filter(|v| !matches!(*v, "true" | "false" | "auto"))
-        {
-            return Err(bad("--rootless", "true, false or auto", other));
-        }
+        let is_rootless = match args.get("rootless") {
+            None | Some("auto") => !rustix::process::geteuid().is_root() || is_in_user_namespace(),
+            Some("true") => true,
+            Some("false") => false,
+            Some(other) => return Err(bad("--rootless", "true, false or auto", other)),
+        };
         let root = match args.get("root").filter(|r| !r.is_empty()) {
             Some(root) => std::path::absolute(root).unwrap_or_else(|_| root.into()),
             None => default_root(),
         };
         let file =
             args.get("log").filter(|f| !f.is_empty() && *f != "/dev/stderr").map(PathBuf::from);
-        Ok(Self { root, log: Log { file, format, level }, is_systemd: args.is("systemd-cgroup") })
+        let log = Log { file, format, level };
+        Ok(Self { root, log, is_systemd: args.is("systemd-cgroup"), is_rootless })
     }
+}
+
+/// Whether some ids are not mapped here: then root is not the machine's root.
+fn is_in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let mut fields = map.split_ascii_whitespace();
+    fields.nth(2).is_some_and(|size| size != "4294967295") || fields.next().is_some()
 }
 
 fn default_root() -> PathBuf {

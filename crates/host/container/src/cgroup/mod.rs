@@ -27,6 +27,10 @@ pub struct Cgroups {
     pub v1: Vec<(String, PathBuf)>,
     /// v2, where there is such a tree.
     pub unified: Option<PathBuf>,
+    /// Whether it was made without root's rights: only what this user may write is there, and devices
+    /// are not limited.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_rootless: bool,
 }
 
 impl Cgroups {
@@ -61,6 +65,16 @@ impl Cgroups {
             return Err(Error::config("linux.cgroupsPath", "a group of its own", got));
         }
         Ok(out)
+    }
+
+    /// Leaves out the hierarchies in which this user may not make the container's directory. A limit that
+    /// needs one of them is refused by name later.
+    #[must_use]
+    pub fn writable(mut self) -> Self {
+        self.is_rootless = true;
+        self.v1.retain(|(_, directory)| is_writable(directory));
+        self.unified = self.unified.filter(|directory| is_writable(directory));
+        self
     }
 
     /// Whether the host has only the unified tree.
@@ -136,6 +150,14 @@ impl Cgroups {
         }
         out
     }
+}
+
+/// Whether the directory, or the first existing one above it, can be written to.
+fn is_writable(directory: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let above = directory.ancestors().find(|d| d.exists());
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    above.is_some_and(|d| accessat(CWD, d, access, AtFlags::EACCESS).is_ok())
 }
 
 fn collect_processes(directory: &Path, out: &mut Vec<i32>, depth: usize) {

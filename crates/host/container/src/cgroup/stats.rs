@@ -164,7 +164,7 @@ mod tests {
             std::fs::write(dir.path().join(file), text).unwrap();
         }
         let all = "memory,pids,cpuacct,cpu".to_owned();
-        let groups = Cgroups { v1: vec![(all, dir.path().into())], unified: None };
+        let groups = Cgroups { v1: vec![(all, dir.path().into())], ..Cgroups::default() };
         let figures = stats(&groups);
         assert_eq!(figures["memory"]["usage"]["usage"], 4096);
         assert_eq!(figures["memory"]["cache"], 5);

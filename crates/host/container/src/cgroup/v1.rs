@@ -52,7 +52,10 @@ fn inherit_cpuset(parent: &Path, directory: &Path) -> Result<()> {
 /// Writes limits. Device rules only into a new group: taking a device away from a running container by
 /// rewriting its whole list would open a moment without any.
 pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Result<()> {
-    if is_new && let Some(directory) = groups.controller("devices") {
+    if is_new
+        && !groups.is_rootless
+        && let Some(directory) = groups.controller("devices")
+    {
         set_devices(directory, &resources.devices)?;
     }
     if let Some(memory) = &resources.memory {
@@ -104,7 +107,11 @@ pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Resu
 fn need<'a>(groups: &'a Cgroups, controller: &str, field: &str) -> Result<&'a Path> {
     groups.controller(controller).ok_or_else(|| Error::Unsupported {
         field: format!("linux.resources.{field}"),
-        reason: format!("this host has no {controller} cgroup controller"),
+        reason: if groups.is_rootless {
+            format!("this user may write no {controller} cgroup")
+        } else {
+            format!("this host has no {controller} cgroup controller")
+        },
     })
 }
 
@@ -260,7 +267,8 @@ mod tests {
             std::fs::write(dir.path().join(file), "0").unwrap();
         }
         let all = "memory,cpu,pids";
-        let groups = Cgroups { v1: vec![(all.into(), dir.path().to_owned())], unified: None };
+        let groups =
+            Cgroups { v1: vec![(all.into(), dir.path().to_owned())], ..Cgroups::default() };
         let json = r#"{"memory":{"limit":1048576,"swappiness":18446744073709551615},
             "cpu":{"shares":512},"pids":{"limit":-1}}"#;
         let resources: Resources = serde_json::from_str(json).unwrap();

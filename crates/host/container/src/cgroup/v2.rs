@@ -49,7 +49,8 @@ fn pass_down(directory: &Path) {
 /// Writes limits.
 pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Result<()> {
     let Some(directory) = &groups.unified else { return Ok(()) };
-    if is_new {
+    // Only root may load the program; what the user's own rights refuse stays refused.
+    if is_new && !groups.is_rootless {
         set_devices(directory, &resources.devices)?;
     }
     let put = |file: &str, field: &str, value: &str| {
@@ -192,7 +193,7 @@ mod tests {
         for file in files {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
-        let groups = Cgroups { v1: Vec::new(), unified: Some(dir.path().to_owned()) };
+        let groups = Cgroups { unified: Some(dir.path().to_owned()), ..Cgroups::default() };
         (dir, groups)
     }
 

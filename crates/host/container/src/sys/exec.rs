@@ -73,8 +73,9 @@ const PROTECTED: &str = "rune-protected";
 /// gets hold of `/proc/PID/exe` then cannot open it for writing, now or later (CVE-2019-5736). Nothing is
 /// copied: the view is a detached mount of the same file.
 ///
-/// Returns if the program is protected, or cannot be: without `CAP_SYS_ADMIN` there is no such mount, and
-/// the file is safe as far as its owner is not the container's.
+/// Without `CAP_SYS_ADMIN` there is no such mount. The container then has no more rights to the file than
+/// this process: if those are enough to write to it, a sealed copy runs instead, else it is safe as it is.
+/// A failure of either leaves this process as it was.
 pub fn protect_own_file() {
     use rustix::fd::AsFd;
     use rustix::fs::{CWD, StatVfsMountFlags, statvfs};
@@ -87,11 +88,19 @@ pub fn protect_own_file() {
         return;
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let Ok(tree) = open_tree(CWD, EXE, flags) else { return };
-    let attributes = super::IdMapMount { set: 1, clear: 0, propagation: 0, user_namespace: None };
-    if super::mount_setattr(tree.as_fd(), &attributes, false).is_err() {
-        return;
-    }
+    let view = open_tree(CWD, EXE, flags).and_then(|tree| {
+        let attributes =
+            super::IdMapMount { set: 1, clear: 0, propagation: 0, user_namespace: None };
+        super::mount_setattr(tree.as_fd(), &attributes, false).map(|()| tree)
+    });
+    let file = match view {
+        Ok(tree) => tree,
+        Err(_) if rustix::fs::access(EXE, rustix::fs::Access::WRITE_OK).is_err() => return,
+        Err(_) => match sealed_copy(EXE) {
+            Ok(copy) => copy,
+            Err(_) => return,
+        },
+    };
     let name = std::iter::once(PROTECTED.into());
     let argv = name.chain(std::env::args_os().skip(1)).map(OsStringExt::into_vec);
     let env = std::env::vars_os().map(|(mut name, value)| {
@@ -100,7 +109,18 @@ pub fn protect_own_file() {
         name.into_vec()
     });
     if let (Ok(argv), Ok(env)) = (CStringArray::new(argv), CStringArray::new(env)) {
-        // A failure leaves this process as it was.
-        let _ = execute_fd(tree.as_fd(), &argv, &env);
+        let _ = execute_fd(file.as_fd(), &argv, &env);
     }
+}
+
+/// A copy of a file in memory that nobody can change any more.
+fn sealed_copy(path: &str) -> Result<rustix::fd::OwnedFd, Errno> {
+    use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+    let from = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = rustix::fs::memfd_create(PROTECTED, flags)?;
+    while rustix::fs::sendfile(&copy, &from, None, 1 << 24)? != 0 {}
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    Ok(copy)
 }

@@ -62,6 +62,7 @@ pub(crate) fn options(
         is_keyring_kept: args.is("no-new-keyring"),
         preserved_fds: args.number("preserve-fds")?.unwrap_or(0),
         is_foreground,
+        is_rootless: globals.is_rootless,
         entry: Entry::Program,
         enclave: None,
         host: None,

@@ -22,7 +22,7 @@ pub(crate) const COMMAND: Command = Command {
 fn run(globals: &Globals, args: &Args) -> Outcome {
     let directory = Directory::open(&globals.root, args.only_word()?)?;
     let state = directory.state()?;
-    let pids = state.cgroups.processes();
+    let pids = container::processes(&state);
     match args.get("format") {
         Some("json") => {
             println!("{}", serde_json::json!(pids));
