@@ -10,8 +10,21 @@ impl Filter {
     /// arguments: those of thread creation allow ordinary threads by the absence of bits.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
-        let Some([number, ..]) = numbers(name).filter(|n| n[0] != N) else { return false };
-        matches!(run(&self.program, AUDIT_ARCH_X86_64, number, [0; 6]), ret::ALLOW | ret::LOG)
+        matches!(self.answer(name), ret::ALLOW | ret::LOG)
+    }
+
+    /// Whether a call is answered as by a kernel that has no such call (ENOSYS): C libraries then fall back to
+    /// an older one, which they do not on EPERM.
+    #[must_use]
+    pub fn hides(&self, name: &str) -> bool {
+        self.answer(name) == ret::ERRNO | libc::ENOSYS as u32
+    }
+
+    fn answer(&self, name: &str) -> u32 {
+        let Some([number, ..]) = numbers(name).filter(|n| n[0] != N) else {
+            return ret::KILL_PROCESS;
+        };
+        run(&self.program, AUDIT_ARCH_X86_64, number, [0; 6])
     }
 }
 
@@ -58,5 +71,15 @@ mod tests {
         let filter = Filter::new(&serde_json::from_str(json).unwrap()).unwrap();
         assert!(filter.allows("read") && filter.allows("futex") && filter.allows("clone"));
         assert!(!filter.allows("write") && !filter.allows("no_such_call"));
+    }
+
+    #[test]
+    fn a_call_that_is_answered_with_enosys_is_hidden() {
+        let json = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+            {"names":["clone3"],"action":"SCMP_ACT_ERRNO","errnoRet":38},
+            {"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#;
+        let filter = Filter::new(&serde_json::from_str(json).unwrap()).unwrap();
+        assert!(filter.hides("clone3") && !filter.allows("clone3"));
+        assert!(!filter.hides("write") && !filter.hides("read") && !filter.hides("no_such_call"));
     }
 }
