@@ -32,6 +32,7 @@ pub use enclave::EmulatedEnclave;
 pub use secret::{DEFAULT_SECRET_FILE, SecretOrigin};
 use secret::{Secret, Source};
 use sgx::driver::{Driver, DriverError};
+use sgx::keys::Platform;
 use std::path::PathBuf;
 
 /// How faithfully the paths in and out of the enclave are taken. What the enclave sees in its registers and
@@ -82,6 +83,19 @@ impl Emulator {
     pub fn with_secret_read(self) -> Result<Self, DriverError> {
         let secret = Secret::load(&self.source)?;
         Ok(Self { source: Source::Read(secret), ..self })
+    }
+
+    /// The keys of the CPU that this emulator is, and where they come from: for a quoting service, which
+    /// must verify the reports of its enclaves.
+    ///
+    /// They are those of its enclaves only if the secret is a file or was read
+    /// ([`with_secret_read`](Self::with_secret_read)).
+    ///
+    /// # Errors
+    /// A file that is damaged or that others may read.
+    pub fn platform(&self) -> Result<(Platform, SecretOrigin), DriverError> {
+        let secret = Secret::load(&self.source)?;
+        Ok((secret.platform, secret.origin))
     }
 
     /// Makes a new secret for each enclave, in memory.
