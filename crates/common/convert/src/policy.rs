@@ -29,6 +29,10 @@
 //! size = "64G"
 //! threads = 64
 //! heap_max = "1G"
+//!
+//! [attestation]
+//! uids = [0]                          # nobody if left out
+//! files = ["quote", "user_report_data"]
 //! ```
 
 use crate::error::Error;
@@ -244,7 +248,13 @@ impl Policy {
             self.mounts.into_iter().map(|(path, mount)| (path, rule(mount))).collect();
         set(&mut manifest.inputs, self.inputs);
         set(&mut manifest.signals, self.signals);
-        set(&mut manifest.attestation, self.attestation);
+        if let Some(mut attestation) = self.attestation {
+            attestation.uids.sort_unstable();
+            attestation.uids.dedup();
+            attestation.files.sort_unstable();
+            attestation.files.dedup();
+            manifest.attestation = attestation;
+        }
         set(&mut manifest.identity, self.identity);
         set(&mut manifest.debug, self.debug);
         let Size { size, threads, heap_max } = self.enclave.unwrap_or_default();

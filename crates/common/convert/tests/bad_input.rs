@@ -227,6 +227,9 @@ fn rules_that_are_not_allowed() {
     );
     assert!(with("argv = { prefix = [\"/bin/server\"] }").starts_with("accepted"));
     assert!(with("cwd = \"relative\"").starts_with("process.cwd: expected an absolute path"));
+    let unknown = with("[attestation]\nuids = [0]\nfiles = [\"quote\", \"qoute\"]");
+    assert!(unknown.starts_with("attestation.files: expected any of "), "{unknown}");
+    assert!(unknown.ends_with("got \"qoute\""), "{unknown}");
 }
 
 trait IntoMessage {

@@ -221,3 +221,21 @@ fn a_packed_image_asks_for_what_its_manifest_admits() {
     // Still the same workload, under the same policy.
     assert_eq!(convert(&again, options()).unwrap().enclave.mrenclave, made.enclave.mrenclave);
 }
+
+#[test]
+fn who_may_attest_is_measured_in_whatever_order_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    TestImage::example().write_layout(directory.path());
+    let with = |rules: &str| {
+        let input = Input::open(directory.path(), None).unwrap();
+        let policy = Policy::parse(rules).unwrap();
+        convert(&input, Options { policy, ..Options::default() }).unwrap()
+    };
+    let one = with("[attestation]\nuids = [33, 0, 33]\nfiles = [\"report\", \"bound\"]");
+    let same = with("[attestation]\nuids = [0, 33]\nfiles = [\"bound\", \"report\"]");
+    let fewer = with("[attestation]\nuids = [0, 33]\nfiles = [\"bound\"]");
+    assert_eq!(one.manifest.attestation.uids, [0, 33]);
+    assert_eq!(one.manifest.attestation.files, ["bound", "report"]);
+    assert_eq!(one.enclave.mrenclave, same.enclave.mrenclave);
+    assert_ne!(one.enclave.mrenclave, fewer.enclave.mrenclave);
+}

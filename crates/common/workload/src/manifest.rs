@@ -167,14 +167,29 @@ impl Default for Enclave {
     }
 }
 
-/// Who may open `/dev/attestation/*`. Empty: nobody.
+/// Who may open `/dev/attestation/*`. Empty: nobody, whoever it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)] // for rules; `parse` wants every member
 pub struct AttestationFiles {
-    /// User ids.
+    /// User ids, ascending. User 0 is no exception.
     pub uids: Vec<u32>,
-    /// File names below /dev/attestation.
+    /// Names below /dev/attestation out of [`NAMES`](Self::NAMES), ascending.
     pub files: Vec<String>,
+}
+
+impl AttestationFiles {
+    /// What there is to open; `keys` is everything in that directory.
+    pub const NAMES: &[&str] = &[
+        "attestation_type",
+        "bound",
+        "claims",
+        "keys",
+        "my_target_info",
+        "quote",
+        "report",
+        "target_info",
+        "user_report_data",
+    ];
 }
 
 /// Identity fields. The first four go into SIGSTRUCT, which signs them beside MRENCLAVE.
@@ -360,6 +375,15 @@ pub(crate) mod tests {
             (
                 refused(|m| m.signals = vec![m.signals[0], m.signals[0]]),
                 "signals: expected each signal once, got \"TERM\" twice",
+            ),
+            (
+                refused(|m| m.attestation.files = vec!["quotes".into()]),
+                "attestation.files: expected any of attestation_type, bound, claims, keys, my_target_info, \
+                 quote, report, target_info, user_report_data, got \"quotes\"",
+            ),
+            (
+                refused(|m| m.attestation.files = vec!["quote".into(), "quote".into()]),
+                "attestation.files: expected ascending names, got \"quote\" before \"quote\"",
             ),
         ] {
             assert_eq!(got, want);

@@ -1,6 +1,6 @@
 //! Checks on a manifest that its types do not make.
 
-use crate::manifest::{ArgvRule, Enclave, EnvRule, FORMAT, Manifest, MountRule};
+use crate::manifest::{ArgvRule, AttestationFiles, Enclave, EnvRule, FORMAT, Manifest, MountRule};
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
@@ -119,10 +119,27 @@ pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Invalid> {
         let got = format!("{} before {}", pair[0], pair[1]);
         return Err(invalid("attestation.uids", "ascending ids", got));
     }
+    attestation_files(&manifest.attestation.files)?;
     if manifest.identity.config_id.is_some() && manifest.identity.kss.is_none() {
         return Err(invalid("identity.config_id", "null without kss", "a value"));
     }
     Ok(())
+}
+
+/// Names that mean something, each once: a rule that nothing enforces must not pass for one.
+fn attestation_files(files: &[String]) -> Result<(), Invalid> {
+    if let Some(file) = files.iter().find(|file| !AttestationFiles::NAMES.contains(&file.as_str()))
+    {
+        let expected = format!("any of {}", AttestationFiles::NAMES.join(", "));
+        return Err(invalid("attestation.files", expected, quoted(file)));
+    }
+    match files.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => {
+            let got = format!("{} before {}", quoted(&pair[0]), quoted(&pair[1]));
+            Err(invalid("attestation.files", "ascending names", got))
+        }
+        None => Ok(()),
+    }
 }
 
 fn enclave(enclave: &Enclave) -> Result<(), Invalid> {
