@@ -136,10 +136,12 @@ pub fn hostcall_request(bytes: &[u8]) {
 pub fn hostcall_reply(bytes: &[u8]) {
     use hostcall::Request as Call;
     let (choice, bytes) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
-    let call = match choice % 4 {
+    let call = match choice % 6 {
         0 => Call::NextEvent {},
         1 => Call::SessionRequest { session: 0, offset: 0 },
         2 => Call::FileRead { file: 1, offset: 0, length: 100 },
+        3 => Call::QuoteTarget {},
+        4 => Call::Quote { report: &[0; hostcall::REPORT_SIZE] },
         _ => Call::Park { timeout_ns: 1 },
     };
     let mut into = vec![0; DATA_SIZE];

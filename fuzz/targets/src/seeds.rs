@@ -216,7 +216,7 @@ pub(crate) fn image_documents() -> Vec<Vec<u8>> {
 
 pub(crate) fn hostcall_request() -> Vec<Vec<u8>> {
     // Sequence 1 and, for each of the first calls, version 1 and the call's number; arguments all zero.
-    (0..40u64)
+    (0..104u64)
         .map(|call| {
             let mut header = vec![0; 0x90];
             put(&mut header, 0x10, 1, 8);
@@ -227,7 +227,7 @@ pub(crate) fn hostcall_request() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn hostcall_reply() -> Vec<Vec<u8>> {
-    (0..4u8)
+    (0..6u8)
         .map(|choice| {
             let mut reply = vec![0; 4096 + 256];
             put(&mut reply, 0x58, 1, 8);

@@ -37,6 +37,12 @@ pub enum Event {
         /// Session.
         session: u32,
     },
+    /// The host wants a REPORT of this enclave.
+    Report {
+        /// Number of the wish, for [`Request::ReportTarget`](crate::Request::ReportTarget) and
+        /// [`Request::ReportMade`](crate::Request::ReportMade).
+        ticket: u32,
+    },
 }
 
 impl Event {
@@ -50,6 +56,7 @@ impl Event {
             }
             Self::Ready { stream, readiness } => [3, stream.into(), readiness.into(), 0, 0, 0],
             Self::WindowSize { session } => [4, session.into(), 0, 0, 0, 0],
+            Self::Report { ticket } => [5, ticket.into(), 0, 0, 0, 0],
         };
         let mut bytes = [0; EVENT_SIZE];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -94,6 +101,7 @@ impl Event {
                 (Self::Ready { stream: id("stream", words[1])?, readiness }, 3)
             }
             4 => (Self::WindowSize { session: id("session", words[1])? }, 2),
+            5 => (Self::Report { ticket: id("ticket", words[1])? }, 2),
             got => return Err(BadEvent { field: "kind", got }),
         };
         match words[used..].iter().find(|word| **word != 0) {

@@ -12,6 +12,10 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"INCLHC01");
 pub const VERSION: u32 = 1;
 /// Largest session request (`workload::Request` as JSON) in bytes.
 pub const MAX_REQUEST: u64 = 1 << 20;
+/// Bytes of a TARGETINFO.
+pub const TARGETINFO_SIZE: usize = 512;
+/// Bytes of a REPORT.
+pub const REPORT_SIZE: usize = 432;
 /// The timeout of [`Request::Park`](crate::Request::Park) that never ends.
 pub const NO_DEADLINE: u64 = u64::MAX;
 

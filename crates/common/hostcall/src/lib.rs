@@ -21,7 +21,8 @@ mod request;
 
 pub use event::Event;
 pub use layout::{
-    BLOCK_SIZE, DATA_OFFSET, DATA_SIZE, ExitReason, MAGIC, MAX_REQUEST, NO_DEADLINE, VERSION,
+    BLOCK_SIZE, DATA_OFFSET, DATA_SIZE, ExitReason, MAGIC, MAX_REQUEST, NO_DEADLINE, REPORT_SIZE,
+    TARGETINFO_SIZE, VERSION,
 };
 pub use memory::{Memory, RawBlock, SliceBlock};
 pub use request::{BadRequest, Protection, Request, SideData, TypeChange, Wire};

@@ -1,7 +1,7 @@
 //! What a reply may be: the checks an enclave makes before it believes a word of the host.
 
 use crate::Request;
-use crate::layout::{DATA_SIZE, MAX_REQUEST, VALUES};
+use crate::layout::{DATA_SIZE, MAX_REQUEST, TARGETINFO_SIZE, VALUES};
 
 /// `poll(2)` bits that the ABI carries: IN, OUT, ERR, HUP.
 pub(crate) const READINESS: u16 = 0x001 | 0x004 | 0x008 | 0x010;
@@ -73,7 +73,8 @@ pub(crate) fn check(
             exactly("data length", argument.len() as u64, length)?;
             (0, argument.len() as u64)
         }
-        Request::NextEvent {} => (0, DATA_SIZE as u64),
+        Request::NextEvent {} | Request::Quote { .. } => (0, DATA_SIZE as u64),
+        Request::QuoteTarget {} | Request::ReportTarget { .. } => (0, TARGETINFO_SIZE as u64),
         Request::Clock {} => {
             at_most("monotonic_ns", i64::MAX as u64, values[1])?;
             at_most("realtime_ns", i64::MAX as u64, values[2])?;

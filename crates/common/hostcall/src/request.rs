@@ -194,6 +194,17 @@ requests! {
         offset: u64 = page, /// Bytes, not 0.
         length: u64 = page_length, /// Rights that stay.
         protection: Protection = protection, };
+
+    /// TARGETINFO of the host's quoting enclave.
+    QuoteTarget = 96 {};
+    /// Has a REPORT for that target made into a quote.
+    Quote = 97 {} data report;
+    /// TARGETINFO that the host wants a REPORT for.
+    ReportTarget = 98 { /// Number of the host's wish, from [`Event::Report`](crate::Event::Report).
+        ticket: u32 = word32, };
+    /// The REPORT that the host wanted; empty where there is none.
+    ReportMade = 99 { /// Number of the host's wish.
+        ticket: u32 = word32, } data report;
 }
 
 /// The untyped form of a request: the words and bytes of the block.

@@ -69,6 +69,10 @@ fn every_request<'a>(random: &mut Random, data: &'a [u8]) -> Vec<Request<'a>> {
         Request::ModifyType { offset: tcs, length: pages, to: TypeChange::Tcs },
         Request::Remove { offset: tcs, length: pages },
         Request::Restrict { offset: tcs, length: pages, protection: Protection(1) },
+        Request::QuoteTarget {},
+        Request::Quote { report: data },
+        Request::ReportTarget { ticket: id },
+        Request::ReportMade { ticket: id, report: data },
     ]
 }
 
@@ -126,6 +130,7 @@ fn events_survive_the_round_trip() {
         Event::Exec { session: 3, request_length: 1 << 20, streams: [4, 5, u32::MAX] },
         Event::Ready { stream: 9, readiness: 0x10 },
         Event::WindowSize { session: 7 },
+        Event::Report { ticket: u32::MAX },
     ] {
         assert_eq!(Event::decode(&event.encode()), Ok(event));
     }
@@ -186,6 +191,13 @@ fn implausible_replies_are_refused() {
     let session = Request::SessionRequest { session: 0, offset: 0 };
     assert_eq!(refused_field(session, |m| m.set_word(0x68, 5)), "data length");
     assert_eq!(refused_field(session, |m| m.set_word(0x68, (1 << 20) + 1)), "total length");
+    let target = Request::QuoteTarget {};
+    assert_eq!(refused_field(target, |m| m.set_word(0x88, 513)), "data length");
+    assert_eq!(refused_field(target, |m| m.set_word(0x68, 1)), "value");
+    let quote = Request::Quote { report: &[0; 432] };
+    assert_eq!(refused_field(quote, |m| m.set_word(0x88, 65537)), "data length");
+    let made = Request::ReportMade { ticket: 1, report: &[] };
+    assert_eq!(refused_field(made, |m| m.set_word(0x88, 1)), "data length");
     let clock = Request::Clock {};
     assert_eq!(refused_field(clock, |m| m.set_word(0x70, 1 << 63)), "monotonic_ns");
     assert_eq!(refused_field(clock, |m| m.set_word(0x80, 1 << 40)), "tsc_khz");
@@ -241,6 +253,9 @@ fn requests_outside_their_domain_are_refused() {
     assert!(refused(version | 83, &[0, 0], 0).starts_with("length of host call Remove"));
     assert!(refused(version | 81, &[0, 4096, 8], 0).starts_with("protection of host call Protect"));
     assert!(refused(version | 82, &[0, 4096, 2], 0).starts_with("to of host call ModifyType"));
+    assert!(refused(version | 96, &[], 1).starts_with("data length of host call 96"));
+    assert!(refused(version | 97, &[1], 0).starts_with("unused argument of host call Quote"));
+    assert!(refused(version | 98, &[1 << 32], 0).starts_with("ticket of host call ReportTarget"));
 }
 
 #[test]
@@ -256,7 +271,7 @@ fn no_bytes_make_either_half_panic() {
         words[3] = if random.next().is_multiple_of(4) {
             random.next()
         } else {
-            (1 << 32) | (random.next() % 96)
+            (1 << 32) | (random.next() % 104)
         };
         for word in &mut words[512..520] {
             *word = random.word();

@@ -4,6 +4,7 @@
 //! domain) is not worked around: the enclave refuses to go on and names the field, what was expected and
 //! what came. An error number that the host may give is the caller's.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -12,6 +13,7 @@ use hostcall::enclave::{CallError, Reply};
 use hostcall::{DATA_SIZE, Protection, Request, TypeChange};
 use libos::errno::Errno;
 use libos::host::{Event, Host, HostFile, HostStream, Level, Readiness, SideData};
+use libos::platform::{REPORT_SIZE, TARGETINFO_SIZE};
 
 use crate::clock::Reading;
 use crate::thread::Thread;
@@ -125,6 +127,22 @@ fn session_request(session: u32) -> Vec<u8> {
             return request;
         }
     }
+}
+
+/// A TARGETINFO of the host's; another length is the host's failure and no reason to end.
+fn target(request: &Request<'_>) -> Result<[u8; TARGETINFO_SIZE], Errno> {
+    let mut target = [0; TARGETINFO_SIZE];
+    let reply = call(request, &mut target)?;
+    if reply.length == TARGETINFO_SIZE {
+        return Ok(target);
+    }
+    let line = alloc::format!(
+        "length of the host's reply to {}: expected {TARGETINFO_SIZE}, got {}",
+        request.name(),
+        reply.length
+    );
+    Calls.log(Level::Error, line);
+    Err(Errno::EIO)
 }
 
 /// Reads from `offset` on, in pieces, until `into` is full or a piece comes short.
@@ -254,6 +272,14 @@ impl Host for Calls {
                     Event::Ready { stream: HostStream(stream), readiness: Readiness(readiness) }
                 }
                 hostcall::Event::WindowSize { session } => Event::WindowSize { session },
+                hostcall::Event::Report { ticket } => {
+                    let Ok(target) = target(&Request::ReportTarget { ticket }) else {
+                        // The host has lost interest, or does not know what it wants.
+                        self.report_made(ticket, None);
+                        continue;
+                    };
+                    Event::Report { ticket, target: Box::new(target) }
+                }
             };
         }
     }
@@ -265,6 +291,22 @@ impl Host for Calls {
     fn session_refused(&self, session: u32, reason: &str) {
         let reason = cut(reason.as_bytes());
         let _ = call(&Request::SessionRefused { session, reason }, &mut []);
+    }
+
+    fn quote_target(&self) -> Result<[u8; TARGETINFO_SIZE], Errno> {
+        target(&Request::QuoteTarget {})
+    }
+
+    fn quote(&self, report: &[u8; REPORT_SIZE]) -> Result<Vec<u8>, Errno> {
+        let mut quote = alloc::vec![0; DATA_SIZE];
+        let reply = call(&Request::Quote { report }, &mut quote)?;
+        quote.truncate(reply.length);
+        Ok(quote)
+    }
+
+    fn report_made(&self, ticket: u32, report: Option<&[u8; REPORT_SIZE]>) {
+        let report = report.map_or(&[][..], |report| report);
+        let _ = call(&Request::ReportMade { ticket, report }, &mut []);
     }
 
     fn exit(&self, status: u32) -> ! {

@@ -1,7 +1,8 @@
 //! The ENCLU leaves that enclave code executes, other than EEXIT.
 
 use sgx::page::SecinfoFlags;
-use sgx::{Aligned, Enclu, PageType, Report, Secinfo, Targetinfo};
+use sgx::{Aligned, Enclu, Keyrequest, PageType, Report, Secinfo, Targetinfo};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::enclu;
 
@@ -31,8 +32,13 @@ pub(crate) fn extend_to_rwx(page: u64) {
 
 /// EREPORT for no particular target: this enclave's own identity and attributes.
 pub(crate) fn own_report() -> Report {
-    let target = Aligned(Targetinfo::default().to_bytes());
-    let data = Aligned([0_u8; 64]);
+    report(&Targetinfo::default(), &[0; 64])
+}
+
+/// EREPORT.
+pub(crate) fn report(target: &Targetinfo, data: &[u8; 64]) -> Report {
+    let target = Aligned(target.to_bytes());
+    let data = Aligned(*data);
     let mut report = Aligned([0_u8; 512]);
     // SAFETY: the three operands have the alignment (512, 128, 512) and length that EREPORT needs, and the
     // output is ours alone.
@@ -47,6 +53,22 @@ pub(crate) fn own_report() -> Report {
     let mut bytes = [0; Report::SIZE];
     bytes.copy_from_slice(&report.0[..Report::SIZE]);
     Report::from_bytes(&bytes)
+}
+
+/// EGETKEY.
+///
+/// # Errors
+/// The leaf's error code.
+pub(crate) fn get_key(request: &Keyrequest) -> Result<Zeroizing<[u8; 16]>, u32> {
+    let request = Aligned(request.to_bytes());
+    let mut key = Aligned([0_u8; 16]);
+    // SAFETY: both operands have the alignment (512, 16) and length that EGETKEY needs, the request's reserved
+    // bytes are zero by construction, and the output is ours alone.
+    let code =
+        unsafe { execute(Enclu::Egetkey, (&raw const request) as u64, (&raw mut key) as u64, 0) };
+    let taken = Zeroizing::new(key.0);
+    key.0.zeroize();
+    if code == 0 { Ok(taken) } else { Err(code) }
 }
 
 fn accept(page: u64, secinfo: Secinfo) -> Result<(), u32> {

@@ -20,6 +20,7 @@
 //! | `threads` | slots, start, park, kick |
 //! | `host`, `untrusted` | host calls; addresses that the host gave |
 //! | `leaf` | ENCLU |
+//! | `attest` | reports, seal keys |
 //! | `clock`, `random`, `chacha` | time and entropy |
 //! | `runtime` | the platform |
 //! | `intrinsics` | memcpy and its like, for the linker |
@@ -27,6 +28,7 @@
 
 extern crate alloc;
 
+mod attest;
 mod chacha;
 mod clock;
 mod entry;

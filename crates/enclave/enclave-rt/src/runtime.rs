@@ -4,12 +4,16 @@ use alloc::boxed::Box;
 use core::ops::Range;
 
 use hostcall::TypeChange;
+use libos::attestation::ReportData;
 use libos::host::Host;
 use libos::platform::{
-    Access, BadAddress, Exhausted, Platform, ThreadId, UserContext, UserExit, XState,
+    Access, BadAddress, BadTarget, Exhausted, NoKey, Platform, REPORT_SIZE, SealRequest,
+    TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
 };
 use sgx::PageType;
+use zeroize::Zeroizing;
 
+use crate::attest;
 use crate::clock::{Clock, Reading, tsc};
 use crate::host::{self, Calls};
 use crate::layout::{Layout, PAGE};
@@ -235,6 +239,22 @@ impl Platform for Runtime {
 
     fn is_emulated(&self) -> bool {
         self.is_emulated
+    }
+
+    fn own_target(&self) -> [u8; TARGETINFO_SIZE] {
+        attest::own_target()
+    }
+
+    fn report(
+        &self,
+        target: &[u8; TARGETINFO_SIZE],
+        data: &ReportData,
+    ) -> Result<[u8; REPORT_SIZE], BadTarget> {
+        attest::report(target, data)
+    }
+
+    fn seal_key(&self, request: &SealRequest) -> Result<Zeroizing<[u8; 16]>, NoKey> {
+        attest::seal_key(request)
     }
 
     fn host(&self) -> &dyn Host {

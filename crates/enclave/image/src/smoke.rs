@@ -9,9 +9,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use libos::attestation::ReportData;
 use libos::host::Level;
 use libos::platform::{
-    Access, BadAddress, PAGE_SIZE, Platform, Registers, ThreadId, UserContext, UserExit,
+    Access, BadAddress, BadTarget, NoKey, PAGE_SIZE, Platform, Registers, SealRequest, SealTo,
+    ThreadId, UserContext, UserExit, Versions,
 };
 
 /// Runs every check and ends the container.
@@ -20,6 +22,8 @@ pub(crate) fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
         ("heap", heap),
         ("entropy", entropy),
         ("clock", clock),
+        ("reports and keys", reports_and_keys),
+        ("quote", quote),
         ("user memory", user_memory),
         ("threads", threads),
         ("trapped system call", trapped_syscall),
@@ -98,6 +102,54 @@ fn clock(platform: &'static dyn Platform) -> Result<(), String> {
         (1_577_000_000..4_102_000_000).contains(&(platform.realtime_ns() / 1_000_000_000));
     if !(15_000_000..5_000_000_000).contains(&slept) || !is_plausible {
         return Err(format!("slept {slept} ns, real time {}", platform.realtime_ns()));
+    }
+    Ok(())
+}
+
+fn reports_and_keys(platform: &'static dyn Platform) -> Result<(), String> {
+    let data = ReportData::user([0x5d; 64]).map_err(|error| format!("{error}"))?;
+    let target = platform.own_target();
+    let report = platform.report(&target, &data).map_err(|error| format!("{error:?}"))?;
+    expect("report data", &report[320..384], &[0x5d; 64][..])?;
+    expect("MRENCLAVE and the own target's", &report[64..96], &target[..32])?;
+    expect("ATTRIBUTES and the own target's", &report[48..64], &target[32..48])?;
+    let again = platform.report(&target, &data).map_err(|error| format!("{error:?}"))?;
+    expect("a report for the same target", again, report)?;
+    let mut other = target;
+    other[0] ^= 1;
+    let for_other = platform.report(&other, &data).map_err(|error| format!("{error:?}"))?;
+    expect(
+        "whether reports for two targets have one MAC",
+        for_other[416..] == report[416..],
+        false,
+    )?;
+    other[511] = 9;
+    expect("a reserved byte", platform.report(&other, &data), Err(BadTarget { got: 9 }))?;
+
+    let request = |to, key_id| SealRequest { to, key_id, versions: None };
+    let key = |request| platform.seal_key(&request).map(|key| *key);
+    let own = key(request(SealTo::Enclave, [1; 32]));
+    expect("the same key", key(request(SealTo::Enclave, [1; 32])), own)?;
+    let volume = key(request(SealTo::Enclave, [2; 32]));
+    expect("whether two volumes have one key", volume == own, false)?;
+    // This enclave has no KSS.
+    let workload = key(request(SealTo::Workload, [1; 32]));
+    expect("a key of the signer alone", workload, Err(NoKey::NoIdentity))?;
+    let versions = Some(Versions { isvsvn: 1, cpusvn: [0; 16] });
+    let later = key(SealRequest { versions, ..request(SealTo::Enclave, [1; 32]) });
+    expect("a key of a later version", later, Err(NoKey::Version))
+}
+
+/// Whatever the host's quoting service does, a quote is of this report or there is none.
+fn quote(platform: &'static dyn Platform) -> Result<(), String> {
+    let data = ReportData::user([0x9a; 64]).map_err(|error| format!("{error}"))?;
+    match libos::attestation::quote::quote(platform, &data) {
+        Ok(quote) => {
+            expect("report data of the quote", &quote[368..432], &[0x9a; 64][..])?;
+            expect("MRENCLAVE of the quote", &quote[112..144], &platform.own_target()[..32])?;
+            log(platform, format!("quote of {} bytes", quote.len()));
+        }
+        Err(errno) => log(platform, format!("no quote: {errno:?}")),
     }
     Ok(())
 }

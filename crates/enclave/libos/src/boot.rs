@@ -5,6 +5,7 @@
 //! [`workload::request::admit`]. What does not fit ends the enclave, or the exec session, with a line that
 //! names the field, what was expected and what came.
 
+use crate::attestation::ReportData;
 use crate::errno::Errno;
 use crate::fs::boot::{FileLayer, Setup};
 use crate::fs::context::{Caller, FsContext};
@@ -79,6 +80,8 @@ pub fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
     let system = System { kernel, manifest, files };
     let streams = system.files.streams.clone();
     *kernel.on_session_end.lock() = Some(Box::new(move |session| streams.session_ended(session)));
+    let attestation = system.files.attestation.clone();
+    *kernel.on_process_end.lock() = Some(Box::new(move |pid| attestation.forget(pid)));
     if let Err(reason) = system.start(0, &admitted, FIRST_STREAMS) {
         host.refuse(&reason);
     }
@@ -121,6 +124,12 @@ impl System {
                     }
                 }
                 Event::Ready { stream, .. } => self.files.streams.ready(stream),
+                Event::Report { ticket, target } => {
+                    // No report data: it says what the host has measured itself, and nothing of anybody's
+                    // choice, so that it needs no leave of the manifest.
+                    let report = self.kernel.platform.report(&target, &ReportData::EMPTY);
+                    host.report_made(ticket, report.ok().as_ref());
+                }
                 Event::WindowSize { session } => {
                     if let Some(terminal) = self.files.streams.job_control(session) {
                         self.kernel

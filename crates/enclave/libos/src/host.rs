@@ -4,6 +4,8 @@
 //! lie in enclave memory. Contents are still whatever the host likes; who uses them verifies them.
 
 use crate::errno::Errno;
+use crate::platform::{REPORT_SIZE, TARGETINFO_SIZE};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -68,6 +70,13 @@ pub enum Event {
     WindowSize {
         /// Exec session, 0 for the container's first process.
         session: u32,
+    },
+    /// The host wants a REPORT of this enclave (`pal_get_local_report`).
+    Report {
+        /// Number of the wish, for [`Host::report_made`].
+        ticket: u32,
+        /// TARGETINFO that it is for, unchecked.
+        target: Box<[u8; TARGETINFO_SIZE]>,
     },
 }
 
@@ -157,6 +166,21 @@ pub trait Host: Send + Sync {
 
     /// A session was refused: one line that names the field, what was expected and what came.
     fn session_refused(&self, session: u32, reason: &str);
+
+    /// TARGETINFO of the quoting enclave.
+    ///
+    /// # Errors
+    /// ENODEV where the host has no quoting service; the host's errno.
+    fn quote_target(&self) -> Result<[u8; TARGETINFO_SIZE], Errno>;
+
+    /// Has a report for that target made into a quote. May take long. The quote is whatever the host likes.
+    ///
+    /// # Errors
+    /// As [`quote_target`](Self::quote_target).
+    fn quote(&self, report: &[u8; REPORT_SIZE]) -> Result<Vec<u8>, Errno>;
+
+    /// Answers [`Event::Report`]; None: there is no report for that target.
+    fn report_made(&self, ticket: u32, report: Option<&[u8; REPORT_SIZE]>);
 
     /// The container ended: the enclave is left for good. `status` is a wait status.
     fn exit(&self, status: u32) -> !;

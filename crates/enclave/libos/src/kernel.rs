@@ -61,11 +61,16 @@ pub struct Kernel {
     last_pid: Mutex<Pid>,
     /// The file layer knows which sessions of the host there are.
     pub(crate) on_session_end: Mutex<Option<SessionEnd>>,
+    /// The file layer keeps what processes said to /dev/attestation.
+    pub(crate) on_process_end: Mutex<Option<ProcessEnd>>,
     is_ending: AtomicBool,
 }
 
 /// Told when the first process of a session of the host ended.
 pub(crate) type SessionEnd = Box<dyn Fn(u32) + Send>;
+
+/// Told when a process is forgotten and its number free again.
+pub(crate) type ProcessEnd = Box<dyn Fn(Pid) + Send>;
 
 /// What a library OS is made of.
 pub struct Settings {
@@ -116,6 +121,7 @@ impl Kernel {
             forks: AtomicU64::new(0),
             last_pid: Mutex::new(0),
             on_session_end: Mutex::new(None),
+            on_process_end: Mutex::new(None),
             is_ending: AtomicBool::new(false),
         }))
     }
@@ -179,6 +185,10 @@ impl Kernel {
 
     /// Removes a process that was waited for.
     pub fn forget_process(&self, process: &Process) {
+        // Before the number is free.
+        if let Some(told) = &*self.on_process_end.lock() {
+            told(process.pid);
+        }
         self.processes.lock().remove(&process.pid);
     }
 

@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub use boot::boot;
 
+pub mod attestation;
 pub mod boot;
 pub mod cpuid;
 pub mod elf;

@@ -4,9 +4,11 @@
 //! Implementations keep every method safe to call with any argument: an address outside
 //! [`Platform::user_range`] is refused, never dereferenced, so that the library OS needs no `unsafe`.
 
+use crate::attestation::ReportData;
 use crate::host::Host;
 use alloc::boxed::Box;
 use core::ops::Range;
+use zeroize::Zeroizing;
 
 /// Bytes of a page.
 pub const PAGE_SIZE: u64 = 4096;
@@ -105,6 +107,58 @@ pub struct Exhausted;
 /// An address range is not (wholly) user memory that is committed and accessible to the library OS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadAddress;
+
+/// Bytes of a TARGETINFO (SDM Vol. 3D).
+pub const TARGETINFO_SIZE: usize = 512;
+
+/// Bytes of a REPORT (SDM Vol. 3D).
+pub const REPORT_SIZE: usize = 432;
+
+/// A TARGETINFO that EREPORT does not take: a reserved byte is not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadTarget {
+    /// The byte.
+    pub got: u8,
+}
+
+/// Whose a seal key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealTo {
+    /// This enclave's and no other's: KEYPOLICY MRENCLAVE.
+    Enclave,
+    /// Every enclave's of the same signer *and* the same workload identity: KEYPOLICY MRSIGNER, ISVEXTPRODID
+    /// and ISVFAMILYID. So it survives an upgrade of the image.
+    Workload,
+}
+
+/// Which seal key. DEBUG and INIT are in the attribute mask of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealRequest {
+    /// Whose.
+    pub to: SealTo,
+    /// KEYID: what it is for.
+    pub key_id: [u8; 32],
+    /// Versions that it is bound to; those of what runs if None.
+    pub versions: Option<Versions>,
+}
+
+/// Versions of a seal key, at most those of what runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// ISVSVN.
+    pub isvsvn: u16,
+    /// CPUSVN.
+    pub cpusvn: [u8; 16],
+}
+
+/// Why there is no seal key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// The enclave has no workload identity: without it a key would be every enclave's of the signer.
+    NoIdentity,
+    /// A version is beyond what runs.
+    Version,
+}
 
 /// The machine below the library OS.
 pub trait Platform: Send + Sync + 'static {
@@ -209,6 +263,25 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Whether the report of this enclave says that it runs on the emulator's key, shown in /proc/version.
     fn is_emulated(&self) -> bool;
+
+    /// What another enclave needs to make a REPORT for this one: a TARGETINFO.
+    fn own_target(&self) -> [u8; TARGETINFO_SIZE];
+
+    /// A REPORT of this enclave for the one that `target` names.
+    ///
+    /// # Errors
+    /// [`BadTarget`].
+    fn report(
+        &self,
+        target: &[u8; TARGETINFO_SIZE],
+        data: &ReportData,
+    ) -> Result<[u8; REPORT_SIZE], BadTarget>;
+
+    /// A seal key.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn seal_key(&self, request: &SealRequest) -> Result<Zeroizing<[u8; 16]>, NoKey>;
 
     /// The untrusted host.
     fn host(&self) -> &dyn Host;

@@ -2,15 +2,18 @@
 //! User code does not run; tests do what it would do through [`Machine::user_read`] and its like, which
 //! obey the page rights as a processor does.
 
+use crate::attestation::ReportData;
 use crate::errno::Errno;
 use crate::host::{Event, Host, HostFile, HostStream, Level, Readiness, SideData};
 use crate::platform::{
-    Access, BadAddress, Exhausted, PAGE_SIZE, Platform, ThreadId, UserContext, UserExit, XState,
+    Access, BadAddress, BadTarget, Exhausted, NoKey, PAGE_SIZE, Platform, REPORT_SIZE, SealRequest,
+    SealTo, TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 type CommittedPage = (Box<[u8; 4096]>, Access);
 
@@ -208,6 +211,37 @@ impl Platform for Machine {
     fn is_emulated(&self) -> bool {
         true
     }
+    fn own_target(&self) -> [u8; TARGETINFO_SIZE] {
+        let mut target = [0; TARGETINFO_SIZE];
+        target[..32].fill(0x11);
+        target
+    }
+    fn report(
+        &self,
+        target: &[u8; TARGETINFO_SIZE],
+        data: &ReportData,
+    ) -> Result<[u8; REPORT_SIZE], BadTarget> {
+        if target[511] != 0 {
+            return Err(BadTarget { got: target[511] });
+        }
+        let mut report = [0; REPORT_SIZE];
+        report[64..96].fill(0x11);
+        report[320..384].copy_from_slice(data.bytes());
+        // In place of a MAC: whom it is for.
+        report[416..].copy_from_slice(&target[..16]);
+        Ok(report)
+    }
+    fn seal_key(&self, request: &SealRequest) -> Result<Zeroizing<[u8; 16]>, NoKey> {
+        if request.to == SealTo::Workload {
+            return Err(NoKey::NoIdentity);
+        }
+        if request.versions.is_some_and(|versions| versions.isvsvn > 3) {
+            return Err(NoKey::Version);
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&request.key_id[..16]);
+        Ok(Zeroizing::new(key))
+    }
     fn host(&self) -> &dyn Host {
         self.host
     }
@@ -253,6 +287,13 @@ impl Host for NoHost {
     }
     fn session_ended(&self, _: u32, _: u32) {}
     fn session_refused(&self, _: u32, _: &str) {}
+    fn quote_target(&self) -> Result<[u8; TARGETINFO_SIZE], Errno> {
+        Err(Errno::ENODEV)
+    }
+    fn quote(&self, _: &[u8; REPORT_SIZE]) -> Result<Vec<u8>, Errno> {
+        Err(Errno::ENODEV)
+    }
+    fn report_made(&self, _: u32, _: Option<&[u8; REPORT_SIZE]>) {}
     fn exit(&self, status: u32) -> ! {
         panic!("exit {status}")
     }

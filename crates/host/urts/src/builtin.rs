@@ -161,9 +161,18 @@ where
         }
     }
 
-    fn get_local_report(&self, _: &[u8; TARGETINFO_SIZE]) -> Result<[u8; REPORT_SIZE], PalError> {
-        // A report is made inside, for whom the manifest allows it; the host has no call for it.
-        Err(PalError::NotImplemented { symbol: "pal_get_local_report", version: 4 })
+    fn get_local_report(
+        &self,
+        target: &[u8; TARGETINFO_SIZE],
+    ) -> Result<[u8; REPORT_SIZE], PalError> {
+        let call = "get_local_report";
+        self.enclave(call)?.local_report(target).map_err(|error| match error {
+            HandleError::NotStarted => {
+                PalError::State { call, expected: "exec() of the first process before it" }
+            }
+            HandleError::NoReport => PalError::Argument { field: "targetinfo" },
+            error => refused(error),
+        })
     }
 
     fn destroy(&self) -> Result<(), PalError> {

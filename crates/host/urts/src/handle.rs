@@ -11,10 +11,12 @@ use crate::run;
 use crate::service::clock::Clock;
 use crate::service::events::Events;
 use crate::service::files::Files;
+use crate::service::quotes::{QuoteService, Quotes};
+use crate::service::reports::Reports;
 use crate::service::sessions::Sessions;
 use crate::service::streams::Streams;
 use crate::service::watcher::Watcher;
-use hostcall::{DATA_SIZE, Event};
+use hostcall::{DATA_SIZE, Event, REPORT_SIZE, TARGETINFO_SIZE};
 use rustix::io::Errno;
 use sgx::driver::{self, Driver, DriverError};
 use std::fmt;
@@ -33,11 +35,13 @@ pub struct Options {
     pub spare_threads: usize,
     /// Lines for the operator.
     pub log: Log,
+    /// What makes quotes; without it the enclave has none (ENODEV).
+    pub quotes: Option<Arc<dyn QuoteService>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_threads: 1024, spare_threads: 2, log: Log::discard() }
+        Self { max_threads: 1024, spare_threads: 2, log: Log::discard(), quotes: None }
     }
 }
 
@@ -74,6 +78,7 @@ impl Enclave {
         let (enclave, first_tcs) = load::load(driver, &pack)?;
         ignore_sigpipe();
         bound_arenas();
+        let log = options.log.mark_emulated(D::EMULATED);
         let events = Arc::new(Events::default());
         let watcher = Arc::new(Watcher::new(Arc::clone(&events)).map_err(LoadError::Os)?);
         let shared = Arc::new(Shared {
@@ -83,7 +88,9 @@ impl Enclave {
             sessions: Sessions::default(),
             events,
             clock: Clock::new(),
-            log: options.log.mark_emulated(D::EMULATED),
+            quotes: Quotes::new(options.quotes, log.clone()),
+            reports: Reports::default(),
+            log,
             pool: Pool::new(options.max_threads, options.spare_threads),
             first_tcs,
             watcher,
@@ -181,6 +188,23 @@ impl Enclave {
         self.shared.end(ExitStatus::Stopped(StopReason::Asked));
     }
 
+    /// A REPORT of the running enclave for the one that `target` names. Its report data is zeros.
+    ///
+    /// # Errors
+    /// Not started, ended, or it makes none for this target.
+    pub fn local_report(
+        &self,
+        target: &[u8; TARGETINFO_SIZE],
+    ) -> Result<[u8; REPORT_SIZE], HandleError> {
+        let shared = &self.shared;
+        if shared.status().is_none() && !shared.sessions.is_live(0) {
+            return Err(HandleError::NotStarted);
+        }
+        let ticket = shared.reports.want(target);
+        shared.events.push(Event::Report { ticket });
+        shared.reports.wait(ticket).map_err(HandleError::Ended)?.ok_or(HandleError::NoReport)
+    }
+
     /// Whether the driver is an emulator. Outputs for people repeat it.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
@@ -227,6 +251,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) events: Arc<Events>,
     pub(crate) clock: Clock,
+    pub(crate) quotes: Quotes,
+    pub(crate) reports: Reports,
     pub(crate) log: Log,
     pub(crate) pool: Pool,
     first_tcs: u64,
@@ -251,6 +277,7 @@ impl Shared {
             if matches!(status, ExitStatus::Exited(_)) { Level::Info } else { Level::Error };
         self.log.line(level, &format!("enclave ended: {status}"));
         self.sessions.end_all(&status);
+        self.reports.end_all(&status);
         self.events.close();
         for tcs in self.pool.close() {
             self.enclave.kick(tcs);
@@ -364,6 +391,10 @@ impl std::error::Error for LoadError {}
 pub enum HandleError {
     /// Started before.
     Started,
+    /// Not started yet.
+    NotStarted,
+    /// The enclave makes no report for this target, or did not answer.
+    NoReport,
     /// Over 1 MiB.
     RequestTooLong(usize),
     /// Not a signal number.
@@ -380,6 +411,8 @@ impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started => f.write_str("the enclave was started before"),
+            Self::NotStarted => f.write_str("the enclave was not started yet"),
+            Self::NoReport => f.write_str("report: the enclave made none for this target"),
             Self::RequestTooLong(got) => {
                 write!(f, "request: expected at most {} bytes, got {got}", hostcall::MAX_REQUEST)
             }

@@ -40,3 +40,4 @@ pub use hw::{Hw, HwEnclave};
 pub use load::SgxsError;
 pub use log::{Level, Log};
 pub use pack::{Pack, PackError};
+pub use service::quotes::QuoteService;

@@ -80,8 +80,8 @@ fn processes_run_are_signalled_and_end() {
     assert_eq!(runtime.kill(Target::All, 0), Err(PalError::Argument { field: "sig" }));
     runtime.kill(Target::All, 15).unwrap();
     assert_eq!(waiter.join().unwrap(), Ok(WaitStatus::exited(3)));
-    let missing = runtime.get_local_report(&[0; 512]).unwrap_err();
-    assert!(missing.to_string().contains("pal_get_local_report"));
+    let ended = runtime.get_local_report(&[0; 512]).unwrap_err();
+    assert!(matches!(ended, PalError::Ended(_)), "{ended}");
     runtime.destroy().unwrap();
     assert!(runtime.destroy().is_err());
 }
@@ -112,4 +112,41 @@ fn destroy_ends_what_runs_and_a_refusal_says_why() {
     let first = prepare(&refusing, Some(c"{}")).unwrap();
     let line = "refused by the enclave: env LD_PRELOAD: expected none";
     assert_eq!(refusing.exec(first), Err(PalError::Refused(line.to_owned())));
+}
+
+#[test]
+fn a_local_report_is_asked_of_the_running_enclave() {
+    let runtime = runtime(|thread| {
+        let Event::Report { ticket } = next_event(thread) else { panic!("expected a report") };
+        assert_eq!(thread.data(Request::ReportTarget { ticket: ticket + 1 }), Err(3), "ESRCH");
+        assert_eq!(thread.data(Request::ReportTarget { ticket }).unwrap(), [7; 512]);
+        assert_eq!(thread.ask(Request::ReportMade { ticket, report: &[1; 431] }), Err(22));
+        thread.ask(Request::ReportMade { ticket, report: &[1; 432] }).unwrap();
+        let Event::Report { ticket } = next_event(thread) else { panic!("expected a report") };
+        thread.ask(Request::ReportMade { ticket, report: &[] }).unwrap();
+        assert_eq!(next_event(thread), Event::Signal { session: 0, signal: 15 });
+        thread.exit(0);
+    });
+    assert!(matches!(runtime.get_local_report(&[7; 512]), Err(PalError::State { .. })));
+    runtime.init(&Attributes::default()).unwrap();
+    let early = runtime.get_local_report(&[7; 512]).unwrap_err();
+    let expected = "pal get_local_report(): expected exec() of the first process before it";
+    assert_eq!(early.to_string(), expected);
+    let first = prepare(&runtime, Some(c"{}")).unwrap();
+    let waiter = {
+        let runtime = Arc::clone(&runtime);
+        std::thread::spawn(move || runtime.exec(first))
+    };
+    let report = loop {
+        match runtime.get_local_report(&[7; 512]) {
+            // The thread has not started the process yet.
+            Err(PalError::State { .. }) => std::thread::yield_now(),
+            report => break report,
+        }
+    };
+    assert_eq!(report, Ok([1; 432]));
+    let refused = runtime.get_local_report(&[8; 512]);
+    assert_eq!(refused, Err(PalError::Argument { field: "targetinfo" }));
+    runtime.kill(Target::All, 15).unwrap();
+    assert_eq!(waiter.join().unwrap(), Ok(WaitStatus::exited(0)));
 }

@@ -25,12 +25,15 @@ mod at {
     pub(crate) const STATUS: usize = 0x60;
     pub(crate) const VALUES: usize = 0x68;
     pub(crate) const REPLY_LENGTH: usize = 0x88;
+    pub(crate) const DATA: usize = 0x1000;
 }
 
 /// Numbers of host calls.
 const YIELD: u64 = 68;
 const CLOCK: u64 = 80;
 const PROTECT: u64 = 81;
+const QUOTE_TARGET: u64 = 96;
+const QUOTE: u64 = 97;
 
 /// What the host does.
 #[derive(Clone, Debug)]
@@ -187,12 +190,18 @@ impl Enclave for HostileEnclave {
     }
 }
 
-/// Runs the enclave on such a host. One at a time: ELRANGE starts at 0.
-fn run(deed: Deed) -> Outcome {
+/// One enclave at a time: ELRANGE starts at 0.
+fn exclusive() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    let _one: MutexGuard<'_, ()> = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the enclave on such a host.
+fn run(deed: Deed) -> Outcome {
+    let _one = exclusive();
     let count = Arc::new(AtomicU32::new(0));
-    let outcome = smoke::run(&HostileDriver { deed: deed.clone(), count: Arc::clone(&count) });
+    let driver = HostileDriver { deed: deed.clone(), count: Arc::clone(&count) };
+    let outcome = smoke::run_with(&driver, Some(Arc::new(smoke::Unsigned)));
     assert_ne!(count.load(Ordering::Relaxed), 0, "{deed:?} was never done");
     outcome
 }
@@ -270,4 +279,35 @@ fn a_page_that_the_host_hides_stops_the_enclave() {
     );
     assert!(is_fatal, "got {}: {:#?}", outcome.status, outcome.lines);
     assert!(!outcome.lines.iter().any(|line| line.contains("FAILED")), "{:#?}", outcome.lines);
+}
+
+/// What does not fit is an error that the program sees and the log explains; the enclave goes on.
+#[test]
+fn a_quote_that_is_not_of_this_report_is_eio() {
+    let spoil = |call, offset, word, reason: &str| {
+        let outcome = run(Deed::Spoil { call, offset, word });
+        outcome.must_be_good();
+        let has = |words: &str| outcome.lines.iter().any(|line| line.contains(words));
+        assert!(has("no quote: EIO") && has(reason), "{reason}: {:#?}", outcome.lines);
+    };
+    let body = at::DATA + 48;
+    spoil(QUOTE, at::REPLY_LENGTH, 0, "length of the host's quote: expected 437, got 0");
+    spoil(QUOTE, at::REPLY_LENGTH, 499, "length of the signature data of the host's quote");
+    spoil(QUOTE, at::DATA, u64::MAX, "version of the host's quote: expected 3, got 65535");
+    spoil(QUOTE, body + 64, 0, "a byte of MRENCLAVE of the host's quote");
+    spoil(QUOTE, body + 376, 0, "a byte of the report data of the host's quote");
+    spoil(QUOTE, at::STATUS, 2, "quote: the host: expected success, got ENOENT");
+    spoil(QUOTE_TARGET, at::REPLY_LENGTH, 511, "reply to QuoteTarget: expected 512, got 511");
+    spoil(QUOTE_TARGET, at::DATA + 504, 1 << 56, "target of the host: expected reserved bytes 0");
+}
+
+#[test]
+fn a_quote_of_this_report_is_passed_on() {
+    let _one = exclusive();
+    let outcome = smoke::run_with(
+        &Emulator::new(Mode::Pure).with_fresh_secret(),
+        Some(Arc::new(smoke::Unsigned)),
+    );
+    outcome.must_be_good();
+    assert!(outcome.lines.iter().any(|line| line.contains("quote of 500 bytes")));
 }

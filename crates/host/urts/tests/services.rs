@@ -4,11 +4,12 @@ mod fake;
 
 use fake::{FIRST, Fake, SECOND, Thread, file, pack};
 use hostcall::{Event, Request, SideData};
+use std::error::Error;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use urts::{Enclave, ExitStatus, Options, SessionEnd};
+use urts::{Enclave, ExitStatus, Log, Options, QuoteService, SessionEnd};
 
 const EAGAIN: u16 = 11;
 const EINTR: u16 = 4;
@@ -358,4 +359,59 @@ fn open_terminal() -> (OwnedFd, OwnedFd) {
     let terminal = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
     assert!(terminal.as_raw_fd() >= 0);
     (controller, terminal)
+}
+
+#[derive(Debug)]
+struct Service;
+
+impl QuoteService for Service {
+    fn target_info(&self) -> Result<[u8; 512], Box<dyn Error + Send + Sync>> {
+        Ok([9; 512])
+    }
+
+    fn quote(&self, report: &[u8; 432]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+        match report[0] {
+            0 => Ok(report[..100].to_vec()),
+            1 => Ok(vec![0; 65537]),
+            _ => Err("the daemon\nis away".into()),
+        }
+    }
+}
+
+#[test]
+fn quotes_come_from_the_service_and_its_failures_are_logged() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lines);
+    let log = Log::new(move |_, line| seen.lock().unwrap().push(line.to_owned()));
+    let options = |quotes| Options { log: log.clone(), quotes, ..Options::default() };
+    let run = |fake: Fake, options| {
+        let root = std::fs::File::open("/tmp").unwrap().into();
+        let enclave = Enclave::load(&fake, pack(), root, options).unwrap();
+        enclave.start(b"{}".to_vec(), [null(), null(), null()]).unwrap();
+        assert_eq!(enclave.wait(), ExitStatus::Exited(0));
+    };
+    let with = Fake::new(|thread| {
+        let mut report = [0; 432];
+        assert_eq!(thread.data(Request::QuoteTarget {}).unwrap(), [9; 512]);
+        assert_eq!(thread.data(Request::Quote { report: &report }).unwrap(), [0; 100]);
+        report[0] = 1;
+        assert_eq!(thread.data(Request::Quote { report: &report }), Err(5), "too long");
+        report[0] = 2;
+        assert_eq!(thread.data(Request::Quote { report: &report }), Err(5));
+        assert_eq!(thread.data(Request::Quote { report: &report[1..] }), Err(22));
+        thread.exit(0);
+    });
+    run(with, options(Some(Arc::new(Service) as Arc<dyn QuoteService>)));
+    let without = Fake::new(|thread| {
+        assert_eq!(thread.data(Request::QuoteTarget {}), Err(19), "ENODEV");
+        assert_eq!(thread.data(Request::Quote { report: &[0; 432] }), Err(19));
+        thread.exit(0);
+    });
+    run(without, options(None));
+    let lines = lines.lock().unwrap();
+    for expected in
+        ["expected at most 65536 bytes", "quote: the daemon\\nis away", "no quoting service"]
+    {
+        assert!(lines.iter().any(|line| line.contains(expected)), "{expected}: {lines:#?}");
+    }
 }

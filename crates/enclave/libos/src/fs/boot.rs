@@ -5,6 +5,7 @@
 //! [`workload::request::admit`]. The contents of inputs (/etc/hosts and its like) are the host's word,
 //! which the manifest allows.
 
+use super::attestation::Attestation;
 use super::context::{Caller, FsContext};
 use super::devices::{self, Devices};
 use super::inode::{Inode, InodeRef, NewInode};
@@ -40,6 +41,8 @@ pub struct FileLayer {
     pub streams: Arc<Streams>,
     /// /dev/console.
     pub console: InodeRef,
+    /// What is behind /dev/attestation.
+    pub attestation: Arc<Attestation>,
 }
 
 /// What the tree is made of.
@@ -93,7 +96,12 @@ pub fn boot(setup: &Setup<'_>) -> Result<FileLayer, String> {
     builder.mount("/dev", dev.clone(), "tmpfs", "tmpfs", dev_flags)?;
     builder.mount("/dev/shm", Fs::empty(settings(heap / 4), 0o1777), "tmpfs", "shm", safe)?;
 
-    for mount in &setup.admitted.mounts {
+    let (manifest, admitted) = (setup.manifest, setup.admitted);
+    let attestation = Attestation::new(platform, &manifest.attestation, &admitted.config_digest);
+    let tree = attestation.tree(made);
+    builder.mount("/dev/attestation", tree, "attestation", "attestation", safe)?;
+
+    for mount in &admitted.mounts {
         let path = &mount.destination;
         match mount.rule {
             MountRule::Tmpfs { size } => {
@@ -107,7 +115,7 @@ pub fn boot(setup: &Setup<'_>) -> Result<FileLayer, String> {
             }
         }
     }
-    for (path, contents) in &setup.admitted.inputs {
+    for (path, contents) in &admitted.inputs {
         builder.input(path, contents.as_bytes()).map_err(|error| format!("{path}: {error:?}"))?;
     }
 
@@ -115,7 +123,7 @@ pub fn boot(setup: &Setup<'_>) -> Result<FileLayer, String> {
     let console = Inode::lookup(&*dev, &caller, b"console");
     let console = console.map_err(|error| format!("/dev/console: {error:?}"))?;
     builder.namespace.set_scratch(Fs::empty(settings(heap / 2), 0o700));
-    Ok(FileLayer { namespace: Arc::new(builder.namespace), streams, console })
+    Ok(FileLayer { namespace: Arc::new(builder.namespace), streams, console, attestation })
 }
 
 struct Builder {

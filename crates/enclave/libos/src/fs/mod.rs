@@ -6,6 +6,7 @@
 //!
 //! Permissions are semantics, not a boundary: all processes of a container trust each other.
 
+pub mod attestation;
 pub mod boot;
 pub mod context;
 pub mod devices;

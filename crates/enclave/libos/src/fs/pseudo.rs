@@ -26,6 +26,10 @@ pub type Target = Box<dyn Fn(&Caller) -> Result<Vec<u8>, Errno> + Send + Sync>;
 /// Finds where a link leads.
 pub type Place = Box<dyn Fn(&Caller) -> Result<Location, Errno> + Send + Sync>;
 
+/// Opens a file that is more than its contents.
+pub type Open =
+    Box<dyn Fn(&Caller, InodeRef, OpenHow) -> Result<Arc<dyn File>, Errno> + Send + Sync>;
+
 /// Names of a directory.
 pub trait Names: Send + Sync {
     /// What `name` is.
@@ -42,6 +46,8 @@ pub enum Entry {
     Text(Text),
     /// A file to read and write.
     Control(Text, Write),
+    /// A file of these permission bits that opens as an object of its own.
+    Opened(u32, Open),
     /// A symbolic link.
     Link(Target),
     /// A link that leads to a place and shows a text.
@@ -52,7 +58,7 @@ impl Entry {
     fn file_type(&self) -> FileType {
         match self {
             Self::Directory(_) => FileType::Directory,
-            Self::Text(_) | Self::Control(..) => FileType::Regular,
+            Self::Text(_) | Self::Control(..) | Self::Opened(..) => FileType::Regular,
             Self::Link(_) | Self::Magic(..) => FileType::Symlink,
         }
     }
@@ -62,6 +68,7 @@ impl Entry {
             Self::Directory(_) => 0o555,
             Self::Text(_) => 0o444,
             Self::Control(..) => 0o644,
+            Self::Opened(mode, _) => *mode,
             Self::Link(_) | Self::Magic(..) => 0o777,
         }
     }
@@ -200,8 +207,9 @@ impl Inode for Pseudo {
         Ok(())
     }
 
-    fn open(self: Arc<Self>, caller: &Caller, _how: OpenHow) -> Result<Arc<dyn File>, Errno> {
+    fn open(self: Arc<Self>, caller: &Caller, how: OpenHow) -> Result<Arc<dyn File>, Errno> {
         match &self.entry {
+            Entry::Opened(_, open) => open(caller, self.clone(), how),
             Entry::Directory(_) => Ok(Arc::new(DirFile::new(self))),
             Entry::Text(_) | Entry::Control(..) => {
                 let inode: InodeRef = self.clone();

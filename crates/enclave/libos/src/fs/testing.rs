@@ -9,7 +9,7 @@ use super::task::{Alarm, TakenSignal, Task};
 use super::verified::{BlockCache, VerifiedRoot};
 use crate::errno::Errno;
 use crate::host::{Event, Host, HostFile, HostStream, Level, Readiness, SideData};
-use crate::platform::Platform;
+use crate::platform::{Platform, REPORT_SIZE, TARGETINFO_SIZE};
 use crate::process::Credentials;
 use crate::syscall::{Args, Entry};
 use crate::testing::Machine;
@@ -35,7 +35,12 @@ pub(crate) struct RecordingHost {
     pub(crate) input: Mutex<Option<Vec<u8>>>,
     pub(crate) output: Mutex<Vec<u8>>,
     pub(crate) watched: Mutex<Vec<(HostStream, u16)>>,
+    /// The quoting service, if there is one.
+    pub(crate) quotes: Mutex<Option<Quotes>>,
 }
+
+/// Makes quotes.
+pub(crate) type Quotes = Arc<dyn Fn(&[u8; REPORT_SIZE]) -> Result<Vec<u8>, Errno> + Send + Sync>;
 
 /// How the host lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +134,14 @@ impl Host for RecordingHost {
     }
     fn session_ended(&self, _: u32, _: u32) {}
     fn session_refused(&self, _: u32, _: &str) {}
+    fn quote_target(&self) -> Result<[u8; TARGETINFO_SIZE], Errno> {
+        Ok([7; 448].iter().chain(&[0; 64]).copied().collect::<Vec<_>>().try_into().unwrap())
+    }
+    fn quote(&self, report: &[u8; REPORT_SIZE]) -> Result<Vec<u8>, Errno> {
+        let service = self.quotes.lock().unwrap().clone();
+        service.ok_or(Errno::ENODEV)?(report)
+    }
+    fn report_made(&self, _: u32, _: Option<&[u8; REPORT_SIZE]>) {}
     fn exit(&self, status: u32) -> ! {
         panic!("exit {status}")
     }
@@ -269,6 +282,7 @@ pub(crate) struct TestTask {
     pub(crate) credentials: Mutex<Credentials>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) signals: Mutex<Vec<u8>>,
+    pub(crate) pid: u32,
     pub(crate) pgid: u32,
 }
 
@@ -286,6 +300,7 @@ impl TestTask {
             credentials: Mutex::default(),
             memory: Arc::new(Memory(Mutex::new(vec![0; 4 << 20]))),
             signals: Mutex::default(),
+            pid: 1,
             pgid: 1,
         }
     }
@@ -305,6 +320,7 @@ impl TestTask {
             credentials: Mutex::new(self.credentials()),
             memory: Arc::new(Memory(Mutex::new(vec![0; 4 << 20]))),
             signals: Mutex::default(),
+            pid: self.pid,
             pgid: self.pgid,
         }
     }
@@ -375,7 +391,7 @@ impl Task for TestTask {
         self.platform
     }
     fn pid(&self) -> u32 {
-        1
+        self.pid
     }
     fn tid(&self) -> u32 {
         1

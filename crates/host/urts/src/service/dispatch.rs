@@ -58,6 +58,18 @@ pub(crate) fn serve(
             let interrupt = &worker.interrupt;
             done(shared.streams.read(stream, length, is_nonblocking, block, interrupt));
         }
+        Request::QuoteTarget {} => {
+            let target = shared.quotes.target();
+            done(target.as_ref().map(|target| Answer::Data(target)).map_err(|errno| *errno));
+        }
+        Request::Quote { report } => {
+            let quote = shared.quotes.quote(report);
+            done(quote.as_deref().map(Answer::Data).map_err(|errno| *errno));
+        }
+        Request::ReportTarget { ticket } => {
+            let target = shared.reports.target(ticket);
+            done(target.as_ref().map(|target| Answer::Data(target)).map_err(|errno| *errno));
+        }
         request => done(simple(shared, worker, request)),
     }
 }
@@ -94,6 +106,7 @@ fn simple(shared: &Arc<Shared>, worker: &Worker, request: Request<'_>) -> Served
             shared.log.line(Level::Warn, &format!("session {session} refused: {reason}"));
             shared.sessions.end(session, SessionEnd::Refused(reason))
         }
+        Request::ReportMade { ticket, report } => shared.reports.answer(ticket, report),
         Request::ThreadSpawn { tcs } => {
             shared.spawn(tcs).map(|()| Answer::Done).map_err(|error| match error {
                 SpawnError::Busy => Errno::BUSY,
@@ -146,7 +159,10 @@ fn simple(shared: &Arc<Shared>, worker: &Worker, request: Request<'_>) -> Served
         | Request::StreamIoctl { .. }
         | Request::FileRead { .. }
         | Request::ReadSideData { .. }
-        | Request::StreamRead { .. } => Err(Errno::NOSYS),
+        | Request::StreamRead { .. }
+        | Request::QuoteTarget {}
+        | Request::Quote { .. }
+        | Request::ReportTarget { .. } => Err(Errno::NOSYS),
     }
 }
 

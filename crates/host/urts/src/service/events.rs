@@ -28,7 +28,7 @@ impl Events {
         let is_repeated = match event {
             Event::Signal { signal, .. } => signal < 32 && queue.events.contains(&event),
             Event::WindowSize { .. } => queue.events.contains(&event),
-            Event::Exec { .. } | Event::Ready { .. } => false,
+            Event::Exec { .. } | Event::Ready { .. } | Event::Report { .. } => false,
         };
         if !is_repeated {
             queue.events.push_back(event);

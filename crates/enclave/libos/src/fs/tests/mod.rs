@@ -1,5 +1,6 @@
 //! Tests of the whole layer, through its system calls.
 
+mod attestation;
 mod calls;
 mod differential;
 mod sockets;
