@@ -1,0 +1,34 @@
+//! The images that the engines load.
+
+use fixtures::{Image, Programs, write_docker_archive};
+use std::path::{Path, PathBuf};
+
+/// An archive of `busybox:test` in a directory.
+///
+/// # Panics
+/// It cannot be made.
+#[must_use]
+pub fn busybox(directory: &Path) -> PathBuf {
+    let tree = fixtures::busybox_tree().unwrap_or_else(|error| panic!("{error}"));
+    let file = directory.join("busybox.tar");
+    write_docker_archive(&Image::new("busybox:test", tree, &["sh"]), &file)
+        .unwrap_or_else(|error| panic!("{error}"));
+    file
+}
+
+/// An archive of `busybox:enclave`, which carries its signed enclave, and its MRENCLAVE. The image's own command
+/// is `sh`, the policy's another one.
+///
+/// # Panics
+/// It cannot be made.
+#[must_use]
+pub fn enclave(directory: &Path, policy: &str) -> PathBuf {
+    let place = crate::program_directory();
+    let programs = Programs::new(&place, &directory.join("state"));
+    let programs = programs.unwrap_or_else(|error| panic!("{error}"));
+    let key = directory.join("key.pem");
+    let packed = programs
+        .new_key(&key)
+        .and_then(|()| programs.packed(&busybox(directory), "busybox:enclave", policy, &key));
+    packed.unwrap_or_else(|error| panic!("{error}"))
+}
