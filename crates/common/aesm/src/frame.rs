@@ -26,6 +26,8 @@ pub enum FrameError {
         /// What the peer announced, or what was to be sent.
         got: usize,
     },
+    /// The peer closed without a byte.
+    Closed,
     /// The peer closed in the middle.
     Truncated,
     /// The deadline passed.
@@ -40,6 +42,7 @@ impl core::fmt::Display for FrameError {
             Self::TooLong { limit, got } => {
                 write!(f, "message length: expected at most {limit} bytes, got {got}")
             }
+            Self::Closed => write!(f, "the peer closed without a message"),
             Self::Truncated => write!(f, "the peer closed before its message was complete"),
             Self::TimedOut => write!(f, "the peer took longer than its time"),
             Self::Io(kind) => kind.fmt(f),
@@ -65,7 +68,15 @@ impl From<io::Error> for FrameError {
 /// The stream's, and a message longer than [`MAX_FRAME`], of which no byte is read.
 pub fn read_frame(stream: &mut impl Read) -> Result<Vec<u8>, FrameError> {
     let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
+    // The first byte alone: whether there is any.
+    let (first, rest) = length.split_at_mut(1);
+    match stream.read_exact(first) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(FrameError::Closed);
+        }
+        other => other?,
+    }
+    stream.read_exact(rest)?;
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_FRAME {
         return Err(FrameError::TooLong { limit: MAX_FRAME, got: length });
@@ -116,7 +127,6 @@ impl Timed {
         Ok(Self { stream, deadline })
     }
 
-    #[cfg(test)]
     pub(crate) fn new(stream: UnixStream, limit: Duration) -> Self {
         Self { stream, deadline: Instant::now() + limit }
     }
@@ -160,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_cut_message_is_truncated() {
-        for end in 0..7 {
+        assert_eq!(read_frame(&mut &b""[..]), Err(FrameError::Closed));
+        for end in 1..7 {
             assert_eq!(read_frame(&mut &b"\x03\0\0\0abc"[..end]), Err(FrameError::Truncated));
         }
     }

@@ -12,6 +12,7 @@ mod att_key_id;
 mod client;
 mod frame;
 pub mod message;
+pub mod server;
 mod status;
 
 pub use att_key_id::{ATT_KEY_ID_SIZE, Algorithm, AttKeyId};

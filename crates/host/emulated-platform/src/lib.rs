@@ -17,16 +17,23 @@
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod collateral;
 mod error;
 mod identity;
 mod key;
 mod pck;
+#[cfg(feature = "pcs")]
+pub mod pcs;
 mod platform;
 mod quote;
 mod root;
 mod seed;
+mod service;
 
 pub use certificate::Validity;
+pub use collateral::{
+    ADVISORY, Collateral, CollateralSettings, Issued, QeLevel, TcbLevel, TcbStatus,
+};
 pub use error::{PlatformError, QuoteError};
 pub use identity::{FMSPC, MRSIGNER, PCE_MRENCLAVE, QE_ISVPRODID, QE_MRENCLAVE};
 pub use pck::PckCa;

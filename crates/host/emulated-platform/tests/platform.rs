@@ -1,56 +1,20 @@
 //! What the quoting service quotes and what it refuses. Whether the quotes verify is `tests/verify.rs`.
 
+mod common;
+
+use common::{cpu, enclave, platform, report, root};
 use emulated_platform::{
-    Dates, FMSPC, MRSIGNER, Platform, PlatformError, QE_MRENCLAVE, QuoteError, ROOT_FILE, Root,
-    Settings,
+    Dates, FMSPC, MRSIGNER, Platform, PlatformError, QE_MRENCLAVE, QuoteError, ROOT_FILE, Settings,
 };
-use sgx::attributes::{AttributeFlags, Attributes, Miscselect, Xfrm};
-use sgx::einit::Identity;
-use sgx::report::{EMULATED_CPUSVN, Report, ReportBody, Targetinfo};
+use sgx::attributes::AttributeFlags;
+use sgx::report::{Report, ReportBody, Targetinfo};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-
-fn cpu(byte: u8) -> sgx::keys::Platform {
-    sgx::keys::Platform {
-        root: [byte; 16],
-        seal_fuses: [byte + 1; 16],
-        owner_epoch: [byte + 2; 16],
-        cpusvn: EMULATED_CPUSVN,
-    }
-}
-
-fn enclave() -> Identity {
-    Identity {
-        mrenclave: [0x11; 32],
-        mrsigner: [0x22; 32],
-        attributes: Attributes {
-            flags: AttributeFlags::INIT | AttributeFlags::MODE64BIT,
-            xfrm: Xfrm::LEGACY,
-        },
-        miscselect: Miscselect::EXINFO,
-        isvprodid: 7,
-        isvsvn: 8,
-        isvextprodid: [0; 16],
-        isvfamilyid: [0; 16],
-        configid: [0; 64],
-        configsvn: 0,
-    }
-}
-
-fn platform(byte: u8) -> Platform {
-    let root = Root::new(&cpu(byte), Dates::default()).expect("dates are in range");
-    Platform::new(cpu(byte), root, Settings::default()).expect("dates are in range")
-}
-
-fn report_for(target: &[u8; Targetinfo::SIZE], byte: u8) -> [u8; Report::SIZE] {
-    let target = Targetinfo::from_bytes(target);
-    cpu(byte).ereport(&enclave(), &target, &[0x33; 64], &[0x44; 32]).to_bytes()
-}
 
 #[test]
 fn a_report_for_the_quoting_enclave_is_quoted() {
     let platform = platform(1);
-    let report = report_for(&platform.target_info(), 1);
+    let report = report(&platform.target_info(), 1);
     let quote = platform.quote(&report).expect("quoted");
     assert_eq!(quote.len(), platform.quote_size());
     assert_eq!(quote[..8], [3, 0, 2, 0, 0, 0, 0, 0], "version, key type, TEE");
@@ -67,7 +31,7 @@ fn a_report_for_the_quoting_enclave_is_quoted() {
 #[test]
 fn the_same_secret_is_the_same_platform() {
     let [a, b, other] = [platform(1), platform(1), platform(9)];
-    let report = report_for(&a.target_info(), 1);
+    let report = report(&a.target_info(), 1);
     assert_eq!(a.quote(&report), b.quote(&report));
     assert_eq!(a.root().certificate(), b.root().certificate());
     assert_eq!(a.ppid(), b.ppid());
@@ -77,8 +41,9 @@ fn the_same_secret_is_the_same_platform() {
 
 #[test]
 fn security_versions_change_the_key_and_not_the_platform() {
-    let root = || Root::new(&cpu(1), Dates::default()).expect("dates are in range");
-    let with = |settings| Platform::new(cpu(1), root(), settings).expect("dates are in range");
+    let with = |settings| {
+        Platform::new(cpu(1), root(Dates::default()), settings).expect("dates are in range")
+    };
     let current = with(Settings::default());
     let old_cpu = with(Settings { cpusvn: [0; 16], ..Settings::default() });
     let old_pce = with(Settings { pcesvn: 1, ..Settings::default() });
@@ -90,30 +55,30 @@ fn security_versions_change_the_key_and_not_the_platform() {
     assert_eq!(old_qe.pck_serial(), current.pck_serial());
     assert_ne!(old_qe.attestation_key_id(), current.attestation_key_id());
     // A report for either quoting enclave is quoted by both: their target is the same.
-    assert!(old_qe.quote(&report_for(&current.target_info(), 1)).is_ok());
+    assert!(old_qe.quote(&report(&current.target_info(), 1)).is_ok());
 }
 
 #[test]
 fn reports_with_another_mac_are_refused() {
     let platform = platform(1);
-    let report = report_for(&platform.target_info(), 1);
+    let good = report(&platform.target_info(), 1);
     let is_mac = |refusal| matches!(refusal, Err(QuoteError::Mac { .. }));
 
     // Every byte that the MAC covers, KEYID, and the MAC itself: one changed bit each.
     for at in 0..Report::SIZE {
-        let mut changed = report;
+        let mut changed = good;
         changed[at] ^= 1;
         let refusal = platform.quote(&changed);
         assert!(matches!(refusal, Err(QuoteError::Mac { .. } | QuoteError::Report(_))), "at {at}");
     }
-    assert!(is_mac(platform.quote(&report_for(&platform.target_info(), 2))), "another host");
+    assert!(is_mac(platform.quote(&report(&platform.target_info(), 2))), "another host");
 
     let mut target = platform.target_info();
     target[0] ^= 1;
-    assert!(is_mac(platform.quote(&report_for(&target, 1))), "another target");
+    assert!(is_mac(platform.quote(&report(&target, 1))), "another target");
     assert!(is_mac(platform.quote(&[0; Report::SIZE])), "no report at all");
 
-    let refusal = platform.quote(&report_for(&target, 1)).expect_err("refused").to_string();
+    let refusal = platform.quote(&report(&target, 1)).expect_err("refused").to_string();
     assert!(refusal.starts_with("report.mac: expected one made on this host"), "{refusal}");
     assert!(refusal.contains(&"11".repeat(32)), "names the enclave: {refusal}");
 }
@@ -121,7 +86,7 @@ fn reports_with_another_mac_are_refused() {
 #[test]
 fn reserved_bytes_are_refused_by_place() {
     let platform = platform(1);
-    let mut report = report_for(&platform.target_info(), 1);
+    let mut report = report(&platform.target_info(), 1);
     report[24] = 1;
     let refusal = platform.quote(&report).expect_err("refused").to_string();
     assert!(refusal.contains("reserved byte at offset 24"), "{refusal}");

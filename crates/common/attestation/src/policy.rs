@@ -1,0 +1,198 @@
+//! What a relying party accepts, as a TOML document, and the appraisal of evidence against it.
+//!
+//! A document that leaves something out gets the strict answer: hardware only, patch level exactly
+//! UpToDate, no debugging, no measurement that it does not name. A key that is not known is an error, for
+//! a misspelt rule must not read as no rule.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::hex::HexError;
+use crate::tcb::TcbStatus;
+
+mod appraise;
+mod document;
+mod reference;
+
+pub use reference::{Reference, ReferenceError, ReferenceValues};
+
+pub(crate) use appraise::{appraise, authenticate};
+
+/// The longest document that is read.
+pub const MAX_POLICY_BYTES: usize = 1 << 20;
+
+/// A policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// SHA-256 of the DER of every trust anchor that may be used, each alone.
+    pub roots: Vec<[u8; 32]>,
+    /// Which TEEs are allowed; any one of these.
+    pub tee: Vec<TeeRule>,
+    /// Enclaves by their contents.
+    pub mrenclave: Vec<[u8; 32]>,
+    /// Enclaves by their signer.
+    pub mrsigner: Vec<SignerRule>,
+    /// Trust domains by their contents.
+    pub tdx: Vec<TdxRule>,
+    /// Guests by their launch digest.
+    pub snp: Vec<SnpRule>,
+    /// Names of reference values that count like `mrenclave`.
+    pub references: Vec<String>,
+    /// Patch levels that are allowed.
+    pub tcb_status: Vec<TcbStatus>,
+    /// Advisories that must not apply.
+    pub advisories_deny: BTreeSet<String>,
+    /// Whether the host may look inside: for tests.
+    pub allow_debug: bool,
+    /// The machines that are allowed, by PPID, platform instance id or chip id; `None` for any genuine one.
+    pub platforms: Option<Vec<Vec<u8>>>,
+    /// What the workload was started with.
+    pub config_digest: ConfigRule,
+    /// The least TCB evaluation data number that collateral may have.
+    pub min_tcb_eval: u32,
+}
+
+/// One kind of TEE that a policy allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeeRule {
+    /// `hardware`: any TEE, under its vendor's root.
+    Hardware,
+    /// `sgx`: SGX hardware.
+    Sgx,
+    /// `tdx`: TDX hardware.
+    Tdx,
+    /// `snp`: SEV-SNP hardware.
+    Snp,
+    /// `emulated`: any TEE, under a root that is no vendor's.
+    Emulated,
+}
+
+/// Enclaves of one signer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignerRule {
+    /// MRSIGNER.
+    pub mrsigner: [u8; 32],
+    /// ISVPRODID, exactly.
+    pub isvprodid: u16,
+    /// The least ISVSVN.
+    pub min_isvsvn: u16,
+}
+
+/// A trust domain: its contents, and what was measured while it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TdxRule {
+    /// MRTD.
+    pub mrtd: [u8; 48],
+    /// Runtime measurement registers 0 to 3; `None` for any value.
+    pub rtmr: [Option<[u8; 48]>; 4],
+}
+
+/// A guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnpRule {
+    /// Launch digest.
+    pub measurement: [u8; 48],
+    /// HOST_DATA; `None` for any value.
+    pub host_data: Option<[u8; 32]>,
+    /// The least guest SVN.
+    pub min_guest_svn: u32,
+}
+
+/// What the workload may have been started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigRule {
+    /// Anything: the default, for evidence that carries no config-digest.
+    Any,
+    /// One of these digests, and evidence must carry one.
+    OneOf(Vec<[u8; 32]>),
+}
+
+/// A document that is not a policy.
+#[derive(Debug)]
+pub enum PolicyError {
+    /// Longer than is read.
+    TooLong {
+        /// What came, in bytes.
+        got: usize,
+    },
+    /// Not TOML, a key that is not known, or a value of another type: the error shows the place.
+    Toml(toml::de::Error),
+    /// A value that is not hex of its length.
+    Hex {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        error: HexError,
+    },
+    /// A list that must name something and is empty.
+    Empty {
+        /// The key.
+        key: &'static str,
+    },
+    /// A word that is not one of those allowed.
+    Word {
+        /// The key.
+        key: &'static str,
+        /// The words allowed.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { got } => {
+                write!(f, "policy: expected at most {MAX_POLICY_BYTES} bytes, got {got}")
+            }
+            Self::Toml(error) => write!(f, "policy: {error}"),
+            Self::Hex { key, error } => write!(f, "policy: {key}: {error}"),
+            Self::Empty { key } => {
+                write!(f, "policy: {key}: expected at least one value, got none")
+            }
+            Self::Word { key, expected, got } => {
+                write!(f, "policy: {key}: expected {expected}, got {got}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for PolicyError {}
+
+impl Policy {
+    /// The strict policy under one root: hardware, UpToDate, no debugging, and no measurement, so that
+    /// nothing is accepted until one is added. Enough as it is to authenticate.
+    #[must_use]
+    pub fn strict(root: [u8; 32]) -> Self {
+        Self {
+            roots: alloc::vec![root],
+            tee: alloc::vec![TeeRule::Hardware],
+            mrenclave: Vec::new(),
+            mrsigner: Vec::new(),
+            tdx: Vec::new(),
+            snp: Vec::new(),
+            references: Vec::new(),
+            tcb_status: alloc::vec![TcbStatus::UpToDate],
+            advisories_deny: BTreeSet::new(),
+            allow_debug: false,
+            platforms: None,
+            config_digest: ConfigRule::Any,
+            min_tcb_eval: 0,
+        }
+    }
+
+    /// Reads the TOML document.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`].
+    pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > MAX_POLICY_BYTES {
+            return Err(PolicyError::TooLong { got: text.len() });
+        }
+        document::read(text)
+    }
+}

@@ -1,0 +1,105 @@
+//! Patch levels: the statuses that Intel gives them, and how those of several components combine.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The status of a TCB level, as collateral spells it.
+///
+/// The two `TDRelaunchAdvised` values come from combining, never from collateral.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(clippy::upper_case_acronyms, reason = "spelled as collateral and policies spell it")]
+pub enum TcbStatus {
+    /// All known fixes are applied.
+    UpToDate,
+    /// Fixes are applied; software in the enclave must mitigate an advisory itself.
+    SWHardeningNeeded,
+    /// Fixes are applied; the platform's configuration must mitigate an advisory.
+    ConfigurationNeeded,
+    /// Both of the above.
+    ConfigurationAndSWHardeningNeeded,
+    /// A fix is missing.
+    OutOfDate,
+    /// A fix is missing, and the configuration must mitigate an advisory.
+    OutOfDateConfigurationNeeded,
+    /// The platform is fixed, but this trust domain was started before: start it again.
+    TDRelaunchAdvised,
+    /// As before, and the configuration must mitigate an advisory.
+    TDRelaunchAdvisedConfigurationNeeded,
+    /// The platform's keys are compromised. No policy can accept it.
+    Revoked,
+}
+
+impl TcbStatus {
+    /// As collateral and policies spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UpToDate => "UpToDate",
+            Self::SWHardeningNeeded => "SWHardeningNeeded",
+            Self::ConfigurationNeeded => "ConfigurationNeeded",
+            Self::ConfigurationAndSWHardeningNeeded => "ConfigurationAndSWHardeningNeeded",
+            Self::OutOfDate => "OutOfDate",
+            Self::OutOfDateConfigurationNeeded => "OutOfDateConfigurationNeeded",
+            Self::TDRelaunchAdvised => "TDRelaunchAdvised",
+            Self::TDRelaunchAdvisedConfigurationNeeded => "TDRelaunchAdvisedConfigurationNeeded",
+            Self::Revoked => "Revoked",
+        }
+    }
+
+    const fn needs_configuration(self) -> bool {
+        matches!(
+            self,
+            Self::ConfigurationNeeded
+                | Self::ConfigurationAndSWHardeningNeeded
+                | Self::OutOfDateConfigurationNeeded
+                | Self::TDRelaunchAdvisedConfigurationNeeded
+        )
+    }
+
+    /// The status of a platform together with that of its quoting enclave or TDX module, as Intel's
+    /// library combines them: a component worsens the platform only by being out of date or revoked.
+    #[must_use]
+    pub const fn with_component(self, component: Self) -> Self {
+        match (component, self) {
+            (Self::Revoked, _) | (_, Self::Revoked) => Self::Revoked,
+            (
+                Self::OutOfDate | Self::OutOfDateConfigurationNeeded,
+                Self::UpToDate | Self::SWHardeningNeeded,
+            ) => Self::OutOfDate,
+            (
+                Self::OutOfDate | Self::OutOfDateConfigurationNeeded,
+                Self::ConfigurationNeeded | Self::ConfigurationAndSWHardeningNeeded,
+            ) => Self::OutOfDateConfigurationNeeded,
+            _ => self,
+        }
+    }
+
+    /// The status of a trust domain that was started at this level on a platform that is now at `current`.
+    #[must_use]
+    pub const fn with_current(self, current: Self) -> Self {
+        match (self, current) {
+            (_, Self::Revoked) => Self::Revoked,
+            (
+                Self::OutOfDate | Self::OutOfDateConfigurationNeeded,
+                Self::UpToDate
+                | Self::SWHardeningNeeded
+                | Self::ConfigurationNeeded
+                | Self::ConfigurationAndSWHardeningNeeded,
+            ) => {
+                if self.needs_configuration() || current.needs_configuration() {
+                    Self::TDRelaunchAdvisedConfigurationNeeded
+                } else {
+                    Self::TDRelaunchAdvised
+                }
+            }
+            _ => self,
+        }
+    }
+}
+
+impl fmt::Display for TcbStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,96 @@
+//! PEM chains of certificates.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The most certificates that a chain may hold: leaf, CA, root.
+pub const MAX_CHAIN: usize = 3;
+
+/// The longest PEM text that is read.
+const MAX_PEM_BYTES: usize = 64 << 10;
+
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const END: &[u8] = b"-----END CERTIFICATE-----";
+
+/// Text that is not a chain of certificates in PEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PemError {
+    /// Longer than is read.
+    TooLong {
+        /// What came, in bytes.
+        got: usize,
+    },
+    /// More certificates than [`MAX_CHAIN`].
+    TooMany,
+    /// No certificate at all.
+    Empty,
+    /// Something that is neither white space nor a certificate.
+    Unexpected {
+        /// Where, in bytes.
+        offset: usize,
+    },
+    /// A certificate whose text is not base64 in lines of 64.
+    Base64 {
+        /// Where it begins, in bytes.
+        offset: usize,
+    },
+}
+
+impl fmt::Display for PemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { got } => {
+                write!(f, "PEM: expected at most {MAX_PEM_BYTES} bytes, got {got}")
+            }
+            Self::TooMany => write!(f, "PEM: expected at most {MAX_CHAIN} certificates"),
+            Self::Empty => f.write_str("PEM: no certificate"),
+            Self::Unexpected { offset } => {
+                write!(f, "PEM: expected a certificate at offset {offset}")
+            }
+            Self::Base64 { offset } => {
+                write!(f, "PEM: the certificate at offset {offset} is not base64 in lines of 64")
+            }
+        }
+    }
+}
+
+impl core::error::Error for PemError {}
+
+/// Reads a chain, in order, each as DER. White space may stand between certificates and after them, and
+/// zero bytes at the end, as quoting libraries leave them.
+///
+/// # Errors
+///
+/// [`PemError`].
+pub fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
+    if pem.len() > MAX_PEM_BYTES {
+        return Err(PemError::TooLong { got: pem.len() });
+    }
+    let zeros = pem.iter().rev().take_while(|&&byte| byte == 0).count();
+    let pem = &pem[..pem.len() - zeros];
+    let mut certificates = Vec::new();
+    let mut offset = 0;
+    loop {
+        offset += pem[offset..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let rest = &pem[offset..];
+        if rest.is_empty() {
+            break;
+        }
+        if !rest.starts_with(BEGIN) {
+            return Err(PemError::Unexpected { offset });
+        }
+        if certificates.len() == MAX_CHAIN {
+            return Err(PemError::TooMany);
+        }
+        let body = find(rest, END).ok_or(PemError::Base64 { offset })?;
+        let (_, der) = pem_rfc7468::decode_vec(&rest[..body + END.len()])
+            .map_err(|_| PemError::Base64 { offset })?;
+        certificates.push(der);
+        offset += body + END.len();
+    }
+    if certificates.is_empty() { Err(PemError::Empty) } else { Ok(certificates) }
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
