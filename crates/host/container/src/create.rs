@@ -51,6 +51,8 @@ pub struct Options {
     pub preserved_fds: u32,
     /// Whether the caller stays and starts the program itself.
     pub is_foreground: bool,
+    /// Whether systemd makes the cgroups (`--systemd-cgroup`).
+    pub is_systemd: bool,
     /// Whether cgroups that cannot be written are done without (`--rootless`).
     pub is_rootless: bool,
     /// What the first process does.
@@ -124,7 +126,13 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         Some(host) => host,
         None => Host::detect()?,
     };
-    let mut cgroups = Cgroups::plan(&host, &spec.linux.cgroups_path, &options.id)?;
+    let path = &spec.linux.cgroups_path;
+    let mut cgroups = if options.is_systemd {
+        let is_user = options.is_rootless && !rustix::process::geteuid().is_root();
+        Cgroups::plan_unit(path, &options.id, is_user)?
+    } else {
+        Cgroups::plan(&host, path, &options.id)?
+    };
     if options.is_rootless {
         cgroups = cgroups.writable();
     }
@@ -226,7 +234,7 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     directory.set_state(&state)?;
 
     undo.cgroups = Some(cgroups.clone());
-    cgroups.make(&host)?;
+    cgroups.make(&host, pid, &spec.linux.resources, &options.id)?;
     cgroups.set(&spec.linux.resources, true)?;
     cgroups.add(pid)?;
     process_plan.limit_from_outside(pid)?;

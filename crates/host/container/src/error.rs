@@ -109,6 +109,13 @@ pub enum Error {
         /// How.
         failure: HookFailure,
     },
+    /// systemd cannot be reached, or refused.
+    Systemd {
+        /// What was asked of it, and where.
+        operation: String,
+        /// Its answer.
+        reason: String,
+    },
     /// A helper program refused.
     Helper {
         /// Its name.
@@ -244,6 +251,9 @@ impl fmt::Display for Error {
                     HookFailure::TimedOut(seconds) => write!(f, "timed out after {seconds} s"),
                     HookFailure::Start(errno) => f.write_str(&strerror(*errno)),
                 }
+            }
+            Self::Systemd { operation, reason } => {
+                write!(f, "systemd (--systemd-cgroup): {operation}: {reason}")
             }
             Self::Helper { program, field, said } => {
                 write!(f, "config.json: {field}: {program} refused: {said}")

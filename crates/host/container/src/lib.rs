@@ -8,8 +8,8 @@
 //! - every refusal names the operation, the field and, where that is known, the missing capability
 //!   ([`error`]).
 //!
-//! It does not: protect its own file unless told to ([`sys::protect_own_file`]), talk to systemd, or decide
-//! what an enclave needs.
+//! It does not: protect its own file unless told to ([`sys::protect_own_file`]), or decide what an enclave
+//! needs.
 //!
 //! Linux 5.12 or newer (`mount_setattr`); x86-64.
 
@@ -35,6 +35,7 @@ pub mod spec;
 pub mod state;
 mod sync;
 pub mod sys;
+pub mod systemd;
 pub mod time;
 mod tuning;
 

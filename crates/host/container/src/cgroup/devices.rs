@@ -97,6 +97,47 @@ pub(super) fn rules(own: &[DeviceRule]) -> Vec<Rule> {
     own.iter().map(Rule::new).chain(always).collect()
 }
 
+/// One kind of device that may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceLine {
+    /// `c` or `b`.
+    pub(crate) kind: char,
+    pub(crate) major: Option<u32>,
+    pub(crate) minor: Option<u32>,
+    pub(crate) access: String,
+}
+
+/// What the rules allow, as a list; `None` where they allow all at first. A list has no exceptions: what a
+/// later rule takes away again must be taken away by other means.
+pub(crate) fn device_lines(own: &[DeviceRule]) -> Option<Vec<DeviceLine>> {
+    let rules = rules(own);
+    let first = rules.iter().rposition(Rule::is_everything);
+    if first.is_some_and(|at| rules[at].is_allowed) {
+        return None;
+    }
+    let mut out: Vec<DeviceLine> = Vec::new();
+    for rule in rules.iter().skip(first.map_or(0, |at| at + 1)) {
+        for kind in if rule.kind == 'a' {
+            "cb"
+        } else if rule.kind == 'b' {
+            "b"
+        } else {
+            "c"
+        }
+        .chars()
+        {
+            let is_same =
+                |l: &DeviceLine| (l.kind, l.major, l.minor) == (kind, rule.major, rule.minor);
+            out.retain(|l| !is_same(l));
+            if rule.is_allowed {
+                let (major, minor, access) = (rule.major, rule.minor, rule.access.clone());
+                out.push(DeviceLine { kind, major, minor, access });
+            }
+        }
+    }
+    Some(out)
+}
+
 const R0: u8 = 0;
 const CONTEXT: u8 = 1;
 const KIND: u8 = 2;

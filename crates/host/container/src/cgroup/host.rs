@@ -29,10 +29,30 @@ impl Host {
     /// # Errors
     /// `/proc` is not there.
     pub fn detect() -> Result<Self> {
+        Self::detect_of("self")
+    }
+
+    /// As [`detect`](Self::detect), but `own` is the group of the machine's first process, below which
+    /// systemd's units are.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn detect_first() -> Result<Self> {
+        let mut out = Self::detect_of("1")?;
+        for hierarchy in &mut out.hierarchies {
+            // systemd itself is in a unit of its own.
+            if hierarchy.own.ends_with("init.scope") {
+                hierarchy.own.pop();
+            }
+        }
+        Ok(out)
+    }
+
+    fn detect_of(pid: &str) -> Result<Self> {
         let read = |file: &str| {
             std::fs::read_to_string(file).map_err(|e| Error::os_io("read", Path::new(file), &e))
         };
-        Ok(Self::from_text(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+        Ok(Self::from_text(&read("/proc/self/mountinfo")?, &read(&format!("/proc/{pid}/cgroup"))?))
     }
 
     /// From the text of `mountinfo` and `cgroup`; anything unreadable is left out.

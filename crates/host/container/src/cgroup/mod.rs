@@ -11,11 +11,13 @@ pub mod stats;
 mod v1;
 mod v2;
 
+pub(crate) use devices::{DeviceLine, device_lines};
 pub use host::{Hierarchy, Host};
 pub use remove::remove;
 
 use crate::error::{Error, Result};
 use crate::spec::Resources;
+use crate::systemd::{self, Unit};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,9 @@ pub struct Cgroups {
     /// are not limited.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_rootless: bool,
+    /// The unit, where systemd makes the groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl Cgroups {
@@ -63,6 +68,31 @@ impl Cgroups {
         if out.all().any(|d| host.hierarchies.iter().any(|h| h.mount == d)) {
             let got = format!("{path:?}, the root group");
             return Err(Error::config("linux.cgroupsPath", "a group of its own", got));
+        }
+        Ok(out)
+    }
+
+    /// Where they go if systemd makes them. `path` is `slice:prefix:name`.
+    ///
+    /// # Errors
+    /// Another path; a user without a manager of its own.
+    pub fn plan_unit(path: &str, id: &str, is_user: bool) -> Result<Self> {
+        let unit = Unit::new(path, id, is_user)?;
+        let host = Host::detect_first()?;
+        let above = if is_user { Some(systemd::user_group()?) } else { None };
+        let below = unit.directories().unwrap_or_default();
+        let top = |hierarchy: &Hierarchy| match &above {
+            Some(above) => hierarchy.mount.join(above),
+            None => hierarchy.mount.join(&hierarchy.own),
+        };
+        let mut out = Self { unit: Some(unit), ..Self::default() };
+        for hierarchy in &host.hierarchies {
+            let directory = top(hierarchy).join(&below);
+            if hierarchy.is_v2 {
+                out.unified = Some(directory);
+            } else if let Some(first) = hierarchy.controllers.first() {
+                out.v1.push((first.clone(), directory));
+            }
         }
         Ok(out)
     }
@@ -102,11 +132,14 @@ impl Cgroups {
             .or_else(|| self.all().next())
     }
 
-    /// Makes the directories.
+    /// Makes the directories; those of systemd's unit with a first process in it.
     ///
     /// # Errors
     /// The directory that could not be made.
-    pub fn make(&self, host: &Host) -> Result<()> {
+    pub fn make(&self, host: &Host, pid: Pid, resources: &Resources, id: &str) -> Result<()> {
+        if let Some(unit) = &self.unit {
+            unit.start(pid, resources, self.is_unified(), id)?;
+        }
         for (_, directory) in &self.v1 {
             v1::make(directory)?;
         }
@@ -121,6 +154,9 @@ impl Cgroups {
     /// # Errors
     /// The field whose limit was refused.
     pub fn set(&self, resources: &Resources, is_new: bool) -> Result<()> {
+        if let (Some(unit), false) = (&self.unit, is_new) {
+            unit.set(resources, self.is_unified())?;
+        }
         if self.is_unified() {
             v2::set(self, resources, is_new)
         } else {
@@ -211,7 +247,7 @@ fn descendants(directory: &Path, out: &mut Vec<PathBuf>, depth: usize) {
 }
 
 /// CPU weight of v2 from shares of v1, as other runtimes convert (2..262144 to 1..10000).
-const fn weight_of_shares(shares: u64) -> u64 {
+pub(crate) const fn weight_of_shares(shares: u64) -> u64 {
     if shares == 0 {
         return 0;
     }

@@ -17,6 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A directory that stays busy.
 pub fn remove(cgroups: &Cgroups, is_forced: bool) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
+    if let Some(unit) = &cgroups.unit {
+        if is_forced {
+            // systemd would wait long for those that do not listen.
+            kill_all(cgroups);
+        }
+        unit.stop();
+    }
     for directory in cgroups.all() {
         let mut wait = Duration::from_micros(100);
         loop {

@@ -47,7 +47,6 @@ pub(crate) fn options(
 ) -> Result<Options, Failure> {
     let id = args.only_word()?.to_owned();
     let bundle = std::path::absolute(args.get("bundle").unwrap_or("."))?;
-    refuse_systemd(globals)?;
     let (spec, config) = Spec::load(&bundle.join("config.json"))?;
     let mut options = Options {
         root: globals.root.clone(),
@@ -62,6 +61,7 @@ pub(crate) fn options(
         is_keyring_kept: args.is("no-new-keyring"),
         preserved_fds: args.number("preserve-fds")?.unwrap_or(0),
         is_foreground,
+        is_systemd: globals.is_systemd,
         is_rootless: globals.is_rootless,
         entry: Entry::Program,
         enclave: None,
@@ -70,17 +70,6 @@ pub(crate) fn options(
     pass_listen_fds(&mut options)?;
     enclave::prepare(globals, &mut options)?;
     Ok(options)
-}
-
-/// Cgroups by systemd need its D-Bus interface, which this version does not speak: saying so is better
-/// than making a group that systemd does not know.
-pub(crate) fn refuse_systemd(globals: &Globals) -> Result<(), Failure> {
-    if globals.is_systemd {
-        return Err(Failure::new(
-            "--systemd-cgroup: not supported by this version; use the cgroupfs driver of the engine",
-        ));
-    }
-    Ok(())
 }
 
 /// Socket activation: descriptors from 3 on, counted in the environment, and the program is process 1.

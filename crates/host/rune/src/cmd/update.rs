@@ -1,6 +1,6 @@
 //! `update`: changes a running container's limits.
 
-use super::{Command, create};
+use super::Command;
 use crate::args::{Args, End, Opt, value};
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
@@ -38,7 +38,6 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(globals: &Globals, args: &Args) -> Outcome {
-    create::refuse_systemd(globals)?;
     let directory = Directory::open(&globals.root, args.only_word()?)?;
     let state = directory.state()?;
     let status = directory.status(&state);
