@@ -2,6 +2,7 @@
 
 use crate::run::{Result, cargo, pass, programs};
 use clap::Args;
+use std::process::Command;
 
 /// What to run.
 #[derive(Args)]
@@ -29,20 +30,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         tests.env("INCLAVARE_TEST_ALL", "1");
     }
     pass(&mut tests)?;
-    // Its own workspace; the shared target directory saves compiling the same crates again.
-    let mut fuzz = cargo();
-    fuzz.args([
-        "test",
-        "--locked",
-        "--manifest-path",
-        "fuzz/Cargo.toml",
-        "-p",
-        "targets",
-        "--target-dir",
-    ]);
-    fuzz.arg(programs("dev").parent().expect("the profile's folder lies in it"));
+    let mut fuzz = in_workspace("fuzz/Cargo.toml", "targets");
     if arguments.all {
         fuzz.env("FUZZ_ITERATIONS", "100000");
     }
-    pass(&mut fuzz)
+    pass(&mut fuzz)?;
+    peers()
+}
+
+/// Programs of others that need more than Rust to build.
+fn peers() -> Result<()> {
+    match fixtures::protoc_environment() {
+        Ok(environment) => {
+            pass(in_workspace("tests/aesm-peer/Cargo.toml", "aesm-peer").envs(environment))
+        }
+        Err(error) => {
+            eprintln!("skipped: tests/aesm-peer (the crate aesm-client needs protoc): {error}");
+            Ok(())
+        }
+    }
+}
+
+/// The tests of a package in a workspace of its own; the shared target directory saves compiling the same
+/// crates again.
+fn in_workspace(manifest: &str, package: &str) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--manifest-path", manifest, "-p", package, "--target-dir"]);
+    command.arg(programs("dev").parent().expect("the profile's folder lies in it"));
+    command
 }
