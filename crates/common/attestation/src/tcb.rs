@@ -57,29 +57,38 @@ impl TcbStatus {
         )
     }
 
-    /// The status of a platform together with that of its quoting enclave or TDX module, as Intel's
-    /// library combines them: a component worsens the platform only by being out of date or revoked.
+    /// The status of a platform together with that of its quoting enclave or TDX module.
+    ///
+    /// A component that is out of date or revoked makes the platform so, as in Intel's library. One that
+    /// needs configuration makes the platform need it, which that library leaves unsaid.
     #[must_use]
     pub const fn with_component(self, component: Self) -> Self {
+        use TcbStatus::*;
         match (component, self) {
-            (Self::Revoked, _) | (_, Self::Revoked) => Self::Revoked,
-            (
-                Self::OutOfDate | Self::OutOfDateConfigurationNeeded,
-                Self::UpToDate | Self::SWHardeningNeeded,
-            ) => Self::OutOfDate,
-            (
-                Self::OutOfDate | Self::OutOfDateConfigurationNeeded,
-                Self::ConfigurationNeeded | Self::ConfigurationAndSWHardeningNeeded,
-            ) => Self::OutOfDateConfigurationNeeded,
+            (Revoked, _) | (_, Revoked) => Revoked,
+            (OutOfDate, UpToDate | SWHardeningNeeded) => OutOfDate,
+            (OutOfDate, ConfigurationNeeded | ConfigurationAndSWHardeningNeeded)
+            | (
+                OutOfDateConfigurationNeeded,
+                UpToDate
+                | SWHardeningNeeded
+                | ConfigurationNeeded
+                | ConfigurationAndSWHardeningNeeded
+                | OutOfDate,
+            )
+            | (ConfigurationNeeded, OutOfDate) => OutOfDateConfigurationNeeded,
+            (ConfigurationNeeded, UpToDate) => ConfigurationNeeded,
+            (ConfigurationNeeded, SWHardeningNeeded) => ConfigurationAndSWHardeningNeeded,
             _ => self,
         }
     }
 
     /// The status of a trust domain that was started at this level on a platform that is now at `current`.
+    ///
+    /// Where the platform is now worse, that counts; Intel's library looks at the launch only.
     #[must_use]
     pub const fn with_current(self, current: Self) -> Self {
         match (self, current) {
-            (_, Self::Revoked) => Self::Revoked,
             (
                 Self::OutOfDate | Self::OutOfDateConfigurationNeeded,
                 Self::UpToDate
@@ -93,7 +102,7 @@ impl TcbStatus {
                     Self::TDRelaunchAdvised
                 }
             }
-            _ => self,
+            _ => self.with_component(current),
         }
     }
 }
@@ -101,5 +110,46 @@ impl TcbStatus {
 impl fmt::Display for TcbStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TcbStatus::*;
+
+    #[test]
+    fn a_component_only_worsens_a_platform() {
+        for (platform, component, together) in [
+            (UpToDate, UpToDate, UpToDate),
+            (UpToDate, OutOfDate, OutOfDate),
+            (SWHardeningNeeded, OutOfDate, OutOfDate),
+            (ConfigurationNeeded, OutOfDate, OutOfDateConfigurationNeeded),
+            (ConfigurationAndSWHardeningNeeded, OutOfDate, OutOfDateConfigurationNeeded),
+            (OutOfDate, UpToDate, OutOfDate),
+            (UpToDate, ConfigurationNeeded, ConfigurationNeeded),
+            (SWHardeningNeeded, ConfigurationNeeded, ConfigurationAndSWHardeningNeeded),
+            (OutOfDate, ConfigurationNeeded, OutOfDateConfigurationNeeded),
+            (UpToDate, OutOfDateConfigurationNeeded, OutOfDateConfigurationNeeded),
+            (UpToDate, Revoked, Revoked),
+            (Revoked, UpToDate, Revoked),
+        ] {
+            assert_eq!(platform.with_component(component), together, "{platform} {component}");
+        }
+    }
+
+    #[test]
+    fn a_domain_started_too_early_is_told_to_start_again() {
+        for (launched, current, together) in [
+            (OutOfDate, UpToDate, TDRelaunchAdvised),
+            (OutOfDate, SWHardeningNeeded, TDRelaunchAdvised),
+            (OutOfDate, ConfigurationNeeded, TDRelaunchAdvisedConfigurationNeeded),
+            (OutOfDateConfigurationNeeded, UpToDate, TDRelaunchAdvisedConfigurationNeeded),
+            (OutOfDate, OutOfDate, OutOfDate),
+            (UpToDate, OutOfDate, OutOfDate),
+            (UpToDate, Revoked, Revoked),
+            (OutOfDate, Revoked, Revoked),
+        ] {
+            assert_eq!(launched.with_current(current), together, "{launched} {current}");
+        }
     }
 }

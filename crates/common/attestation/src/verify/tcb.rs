@@ -46,6 +46,14 @@ impl Combined {
         self
     }
 
+    /// The level at a domain's launch together with the level now.
+    pub(super) fn with_current(mut self, current: Self) -> Self {
+        self.status = self.status.with_current(current.status);
+        self.add(&current.advisories);
+        self.date = self.date.min(current.date);
+        self
+    }
+
     fn add(&mut self, advisories: &[String]) {
         for advisory in advisories {
             if !self.advisories.contains(advisory) {

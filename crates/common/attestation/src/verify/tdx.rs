@@ -54,7 +54,7 @@ pub(super) fn examine(
     if let Some(tdx_15) = &report.tdx_15 {
         // The module may have been updated under the running domain; both levels must be known.
         let current = at(&tdx_15.tee_tcb_svn2, info, pck)?;
-        launched.status = launched.status.with_current(current.status);
+        launched = launched.with_current(current);
     }
     Some(launched)
 }

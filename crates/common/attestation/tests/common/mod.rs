@@ -1,6 +1,9 @@
 //! The vectors, and the few lines that every test begins with.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod der;
+pub(crate) mod lab;
+
 use attestation::crypto::Ring;
 use attestation::{Collateral, Now, Policy, TcbStatus, TrustAnchor, Verifier};
 
