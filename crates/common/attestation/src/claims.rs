@@ -157,6 +157,8 @@ pub struct Claims {
     pub tcb: Option<Tcb>,
     /// Which machine it is.
     pub platform: Platform,
+    /// What only SNP evidence says, for its part of a policy.
+    pub snp: Option<alloc::boxed::Box<crate::snp::SnpClaims>>,
 }
 
 pub(crate) fn hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -44,6 +44,7 @@ pub mod expected;
 pub mod hex;
 pub mod policy;
 pub mod quote;
+pub mod snp;
 pub mod tcb;
 pub mod time;
 pub mod verdict;

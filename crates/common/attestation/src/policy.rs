@@ -10,11 +10,13 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::hex::HexError;
+pub use crate::snp::policy::SnpPlatformRule;
 use crate::tcb::TcbStatus;
 
 mod appraise;
 mod document;
 mod reference;
+mod snp_document;
 
 pub use reference::{Reference, ReferenceError, ReferenceValues};
 
@@ -38,6 +40,8 @@ pub struct Policy {
     pub tdx: Vec<TdxRule>,
     /// Guests by their launch digest.
     pub snp: Vec<SnpRule>,
+    /// What SNP platforms and guests must be beside that.
+    pub snp_platform: SnpPlatformRule,
     /// Names of reference values that count like `mrenclave`.
     pub references: Vec<String>,
     /// Patch levels that are allowed.
@@ -174,6 +178,7 @@ impl Policy {
             mrsigner: Vec::new(),
             tdx: Vec::new(),
             snp: Vec::new(),
+            snp_platform: SnpPlatformRule::default(),
             references: Vec::new(),
             tcb_status: alloc::vec![TcbStatus::UpToDate],
             advisories_deny: BTreeSet::new(),

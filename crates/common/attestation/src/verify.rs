@@ -192,7 +192,15 @@ impl<'v> Examination<'v> {
         expected: &ExpectedReportData,
     ) -> Verdict {
         let Self { anchor, mut checks, claims, now, .. } = self;
-        policy::appraise(policy, references, anchor, claims.as_ref(), expected, now, &mut checks);
+        policy::appraise(
+            policy,
+            references,
+            Some(anchor),
+            claims.as_ref(),
+            expected,
+            now,
+            &mut checks,
+        );
         Verdict::new(Decision::Accepted, anchor.is_emulated(), claims, now, checks)
     }
 
@@ -201,7 +209,7 @@ impl<'v> Examination<'v> {
     #[must_use]
     pub fn authenticate(self, policy: &Policy) -> Verdict {
         let Self { anchor, mut checks, claims, now, .. } = self;
-        policy::authenticate(policy, anchor, claims.as_ref(), &mut checks);
+        policy::authenticate(policy, Some(anchor), claims.as_ref(), &mut checks);
         Verdict::new(Decision::Authentic, anchor.is_emulated(), claims, now, checks)
     }
 }

@@ -176,9 +176,69 @@ checks! {
     TdxServiceTd "tdx.service_td": "no service TD bound: MRSERVICETD is zero, SERVTD_EXT clear";
         "start the TD without a migration or other service TD";
 
-    // SEV-SNP. Its module lists them.
+    // SEV-SNP: the report.
     SnpFormat "snp.format": "a whole attestation report of a known version";
         "get the report again: these bytes are not one, or were cut or changed on the way";
+    SnpSigningKey "snp.signing_key": "signed with the kind of key that the certificate has";
+        "send the certificate that belongs to the report, VCEK or VLEK";
+    SnpSignature "snp.signature": "signed by the endorsement key";
+        "do not trust this report: it was changed after signing, or the certificate is of another chip or TCB";
+    SnpProduct "snp.product": "the product that the certificate names";
+        "send the certificate that belongs to the report";
+    SnpTcb "snp.tcb": "REPORTED_TCB is the TCB of the certificate, part by part";
+        "fetch the certificate for this chip and this TCB";
+    SnpChip "snp.chip_id": "CHIP_ID is the hardware id of the certificate";
+        "fetch the certificate of this chip; if CHIP_ID is zero, unmask it on the host";
+    // The endorsement key: VCEK or VLEK.
+    SnpKeyFormat "snp_key.format": "a VCEK or VLEK certificate with AMD's extensions";
+        "fetch the certificate again, from AMD's key distribution service";
+    SnpKeySignature "snp_key.signature": "issued and signed by the authority";
+        "send the authority that issued this certificate: ASK for a VCEK, ASVK for a VLEK";
+    SnpKeyIssuer "snp_key.issuer": "a VCEK by the ASK, a VLEK by the ASVK, of one product";
+        "do not trust this report: its certificate is not one that its issuer may give";
+    SnpKeyConstraints "snp_key.constraints": "a P-384 key that may not issue";
+        "do not trust this report: its certificate is not one of an endorsement key";
+    SnpKeyValidity "snp_key.validity": "inside the certificate's dates";
+        "fetch the certificate again, or check the verifier's clock";
+    // What issued it: ASK or ASVK.
+    SnpAuthorityFormat "snp_authority.format": "an ASK or ASVK certificate";
+        "fetch the certificate chain again, from AMD's key distribution service";
+    SnpAuthoritySignature "snp_authority.signature": "signed by the trust anchor";
+        "pin the root of this product (ARK), or send the chain that ends in the pinned one";
+    SnpAuthorityConstraints "snp_authority.constraints": "an RSA key that may issue certificates";
+        "fetch the certificate chain again, from AMD's key distribution service";
+    SnpAuthorityValidity "snp_authority.validity": "inside the certificate's dates";
+        "fetch the certificate chain again, or check the verifier's clock";
+    SnpAuthorityRevocation "snp_authority.revocation": "a serial number that the root CRL does not list";
+        "do not trust this report: AMD revoked what issued its certificate";
+
+    // Local reports.
+    LocalFormat "local.format": "a whole REPORT";
+        "get the report again: these bytes are not one, or were cut or changed on the way";
+    LocalMac "local.mac": "the MAC of a report for this enclave, on this CPU";
+        "have the report made for this enclave's TARGETINFO, on this machine";
+
+    // Tokens of other verifiers.
+    TokenFormat "token.format": "three parts of base64url, JSON objects without a key twice";
+        "get the token again: this is not one, or two readers would read it differently";
+    TokenAlgorithm "token.algorithm": "ES256";
+        "have the verifier sign with ES256";
+    TokenKey "token.key": "no key in the header but the pinned one";
+        "do not trust this token: it names the key to verify it with";
+    TokenSignature "token.signature": "signed by the pinned key";
+        "do not trust this token, or pin the key of the verifier that made it";
+    TokenAudience "token.audience": "an audience that we are";
+        "ask the verifier for a token for this relying party";
+    TokenValidity "token.validity": "issued before now, not too old, not expired";
+        "ask the verifier for a new token, or check the clocks";
+    TokenClaims "token.claims": "the claims of EAR, in one spelling";
+        "have the verifier make tokens as one version of EAR has them";
+    TokenVerifier "token.verifier": "the developer of the verifier that the policy names";
+        "use the verifier that the policy names";
+    TokenSubmods "token.submods": "each part of the attester that the policy names";
+        "have the verifier appraise every part";
+    TokenStatus "token.status": "affirming";
+        "do not trust this attester: its verifier does not affirm it";
 
     // What the evidence is bound to.
     ReportData "binding.report_data": "the expected report data, all 64 bytes";
@@ -203,6 +263,22 @@ checks! {
         "start the workload with the reviewed configuration, or add its digest";
     PolicyMinTcbEval "policy.min_tcb_eval": "collateral at least as new as the policy asks for";
         "fetch newer collateral";
+    PolicySnpTcb "policy.snp_tcb": "reported, committed and current TCB not below the floor, part by part";
+        "update the platform's firmware and commit it, or state a floor for the product";
+    PolicySnpKey "policy.snp_key": "a signing key that the policy allows";
+        "have the host use VCEK, or name the provider in `snp_platform.csp_ids`";
+    PolicySnpVmpl "policy.snp_vmpl": "a VMPL that the policy names";
+        "ask for the report at an allowed VMPL, or add this one to `snp_platform.vmpl`";
+    PolicySnpMigration "policy.snp_migration": "no migration agent allowed by the guest policy";
+        "launch the guest without MIGRATE_MA; `allow_migration` trusts the agent with its memory";
+    PolicySnpGuestPolicy "policy.snp_guest_policy": "guest policy bits as they must be";
+        "launch the guest with the policy bits that are asked for";
+    PolicySnpPlatformInfo "policy.snp_platform_info": "platform features that the policy asks for";
+        "update the host's BIOS, so that it checks memory for aliases";
+    PolicySnpAuthorKey "policy.snp_author_key": "an author key that the policy names";
+        "launch the guest with an ID block whose key was certified by a named author";
+    PolicySnpIdKey "policy.snp_id_key": "an ID key that the policy names";
+        "launch the guest with an ID block signed by a named key";
     PolicyReference "policy.reference": "reference values that exist and have not expired";
         "publish the reference value, or renew it";
 }

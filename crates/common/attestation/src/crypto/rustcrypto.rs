@@ -7,7 +7,7 @@ use sha2::Digest as _;
 
 use super::{Algorithm, BadSignature, Crypto, Signature};
 
-/// The RustCrypto crates. RSA is not among them: [`Algorithm::RsaPssSha384`] never verifies.
+/// The RustCrypto crates. RSA only with the feature `rsa`: without, [`Algorithm::RsaPssSha384`] never verifies.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RustCrypto;
 
@@ -53,7 +53,36 @@ impl Crypto for RustCrypto {
                 };
                 key.verify(message, &signature.map_err(|_| BadSignature)?).map_err(|_| BadSignature)
             }
-            Algorithm::RsaPssSha384 => Err(BadSignature),
+            Algorithm::RsaPssSha384 => verify_rsa_pss(key, message, signature),
         }
     }
+}
+
+#[cfg(feature = "rsa")]
+fn verify_rsa_pss(
+    key: &[u8],
+    message: &[u8],
+    (Signature::Der(signature) | Signature::Fixed(signature)): Signature<'_>,
+) -> Result<(), BadSignature> {
+    use rsa::pkcs1::DecodeRsaPublicKey as _;
+    use rsa::pss::{Signature as Sig, VerifyingKey};
+    use rsa::traits::PublicKeyParts as _;
+
+    let key = rsa::RsaPublicKey::from_pkcs1_der(key).map_err(|_| BadSignature)?;
+    if key.size() < MIN_RSA_BYTES {
+        return Err(BadSignature);
+    }
+    // The salt is as long as the digest, as in AMD's certificates and in ring.
+    let signature = Sig::try_from(signature).map_err(|_| BadSignature)?;
+    let key = VerifyingKey::<sha2::Sha384>::new(key);
+    key.verify(message, &signature).map_err(|_| BadSignature)
+}
+
+/// Fewer bits than 2048 are none.
+#[cfg(feature = "rsa")]
+const MIN_RSA_BYTES: usize = 256;
+
+#[cfg(not(feature = "rsa"))]
+const fn verify_rsa_pss(_: &[u8], _: &[u8], _: Signature<'_>) -> Result<(), BadSignature> {
+    Err(BadSignature)
 }

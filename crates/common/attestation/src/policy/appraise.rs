@@ -8,39 +8,42 @@ use crate::anchor::TrustAnchor;
 use crate::check::{CheckId, Checks, Value};
 use crate::claims::{Claims, Measurement, Tee};
 use crate::expected::ExpectedReportData;
+use crate::snp;
 use crate::time::Now;
 
 /// Origin, kind and patch level: what can be said without knowing what should run there.
 pub(crate) fn authenticate(
     policy: &Policy,
-    anchor: &TrustAnchor,
+    anchor: Option<&TrustAnchor>,
     claims: Option<&Claims>,
     checks: &mut Checks,
 ) {
-    let root = anchor.sha256();
-    checks.add(
-        CheckId::PolicyRoot,
-        policy.roots.contains(root),
-        CheckId::PolicyRoot.expectation(),
-        root,
-    );
+    if let Some(root) = anchor.map(TrustAnchor::sha256) {
+        let named = policy.roots.contains(root);
+        checks.add(CheckId::PolicyRoot, named, CheckId::PolicyRoot.expectation(), root);
+    }
     let Some(claims) = claims else {
-        for id in [
-            CheckId::PolicyTee,
-            CheckId::PolicyDebug,
-            CheckId::PolicyTcbStatus,
-            CheckId::PolicyAdvisories,
-            CheckId::PolicyMinTcbEval,
-            CheckId::PolicyPlatform,
-        ] {
-            checks.not_run(id, CheckId::QuoteFormat);
+        let because = unreadable(checks);
+        let levels = match because {
+            CheckId::SnpFormat | CheckId::SnpKeyFormat => &snp::policy::CHECKS[..],
+            CheckId::LocalFormat => &[],
+            _ => &[CheckId::PolicyTcbStatus, CheckId::PolicyAdvisories, CheckId::PolicyMinTcbEval],
+        };
+        for id in [CheckId::PolicyTee, CheckId::PolicyDebug, CheckId::PolicyPlatform] {
+            checks.not_run(id, because);
         }
+        levels.iter().for_each(|id| checks.not_run(*id, because));
         return;
     };
     tee(policy, claims, checks);
     let (expected, got) = (policy.allow_debug, claims.debug);
     checks.add(CheckId::PolicyDebug, expected || !got, word(expected), word(got));
-    tcb(policy, claims, checks);
+    match (claims.tee, &claims.snp) {
+        // AMD has no statuses, local reports no patch level at all.
+        (Tee::Snp, Some(claims)) => snp::policy::appraise(&policy.snp_platform, claims, checks),
+        (Tee::SgxLocal, _) => {}
+        _ => tcb(policy, claims, checks),
+    }
     platform(policy, claims, checks);
 }
 
@@ -48,7 +51,7 @@ pub(crate) fn authenticate(
 pub(crate) fn appraise(
     policy: &Policy,
     references: &ReferenceValues,
-    anchor: &TrustAnchor,
+    anchor: Option<&TrustAnchor>,
     claims: Option<&Claims>,
     expected: &ExpectedReportData,
     now: Now,
@@ -56,8 +59,9 @@ pub(crate) fn appraise(
 ) {
     authenticate(policy, anchor, claims, checks);
     let Some(claims) = claims else {
+        let because = unreadable(checks);
         for id in [CheckId::PolicyMeasurement, CheckId::PolicyConfigDigest, CheckId::ReportData] {
-            checks.not_run(id, CheckId::QuoteFormat);
+            checks.not_run(id, because);
         }
         return;
     };
@@ -73,6 +77,13 @@ pub(crate) fn appraise(
         }
     }
     checks.equal(CheckId::ReportData, expected.bytes(), &claims.report_data);
+}
+
+/// What stood in the way of reading the evidence.
+fn unreadable(checks: &Checks) -> CheckId {
+    let formats = [CheckId::SnpFormat, CheckId::SnpKeyFormat, CheckId::LocalFormat];
+    let failed = |id: &CheckId| checks.find(*id).is_some_and(|check| !check.ok);
+    formats.into_iter().find(failed).unwrap_or(CheckId::QuoteFormat)
 }
 
 fn word(debug: bool) -> &'static str {

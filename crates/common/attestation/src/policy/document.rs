@@ -30,6 +30,8 @@ struct Document {
     #[serde(default)]
     snp: Vec<Snp>,
     #[serde(default)]
+    snp_platform: Option<super::snp_document::SnpPlatform>,
+    #[serde(default)]
     references: Vec<String>,
     #[serde(default)]
     tcb_status: Option<Vec<TcbStatus>>,
@@ -106,6 +108,10 @@ impl Document {
             mrsigner: self.mrsigner.iter().map(Signer::check).collect::<Result<_, _>>()?,
             tdx: self.tdx.iter().map(Tdx::check).collect::<Result<_, _>>()?,
             snp: self.snp.iter().map(Snp::check).collect::<Result<_, _>>()?,
+            snp_platform: match self.snp_platform {
+                None => super::SnpPlatformRule::default(),
+                Some(platform) => platform.check()?,
+            },
             references: self.references,
             tcb_status: match self.tcb_status {
                 None => alloc::vec![TcbStatus::UpToDate],
@@ -198,15 +204,18 @@ fn platforms(ids: &[String]) -> Result<Vec<Vec<u8>>, PolicyError> {
     not_empty("platforms", ids.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-fn array<const N: usize>(key: &'static str, text: &str) -> Result<[u8; N], PolicyError> {
+pub(super) fn array<const N: usize>(key: &'static str, text: &str) -> Result<[u8; N], PolicyError> {
     hex::array(text).map_err(|error| PolicyError::Hex { key, error })
 }
 
-fn list<const N: usize>(key: &'static str, texts: &[String]) -> Result<Vec<[u8; N]>, PolicyError> {
+pub(super) fn list<const N: usize>(
+    key: &'static str,
+    texts: &[String],
+) -> Result<Vec<[u8; N]>, PolicyError> {
     texts.iter().map(|text| array(key, text)).collect()
 }
 
-fn not_empty<T>(key: &'static str, list: Vec<T>) -> Result<Vec<T>, PolicyError> {
+pub(super) fn not_empty<T>(key: &'static str, list: Vec<T>) -> Result<Vec<T>, PolicyError> {
     if list.is_empty() { Err(PolicyError::Empty { key }) } else { Ok(list) }
 }
 

@@ -150,6 +150,7 @@ fn claims(
     };
     let extension = pck.map(|pck| &pck.extension);
     Claims {
+        snp: None,
         tee,
         emulated: anchor.is_emulated(),
         measurement,

@@ -153,6 +153,16 @@ impl<'a> Certificate<'a> {
         Ok(())
     }
 
+    /// All extensions in order.
+    pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
+        // Read once by `parse`, so no error is left to meet.
+        let mut fields = Fields::new(self.extensions).ok();
+        core::iter::from_fn(move || {
+            let fields = fields.as_mut().filter(|fields| !fields.is_empty())?;
+            extension(fields).ok()
+        })
+    }
+
     /// The extension with this identifier.
     #[must_use]
     pub fn extension(&self, oid: ObjectIdentifier) -> Option<Extension<'a>> {
