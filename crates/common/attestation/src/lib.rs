@@ -42,6 +42,7 @@ pub mod collateral;
 pub mod crypto;
 pub mod expected;
 pub mod hex;
+pub mod local;
 pub mod policy;
 pub mod quote;
 pub mod snp;
