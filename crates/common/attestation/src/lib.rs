@@ -40,6 +40,7 @@ pub mod check;
 pub mod claims;
 pub mod collateral;
 pub mod crypto;
+pub mod ear;
 pub mod expected;
 pub mod hex;
 pub mod local;
