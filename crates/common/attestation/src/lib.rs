@@ -49,6 +49,8 @@ pub mod quote;
 pub mod snp;
 pub mod tcb;
 pub mod time;
+#[cfg(feature = "std")]
+pub mod tsm;
 pub mod verdict;
 pub mod verify;
 pub mod x509;
