@@ -8,10 +8,31 @@
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
+mod appraiser;
 pub mod binding;
 pub mod claims;
+#[cfg(feature = "std")]
+mod engine;
+#[cfg(feature = "std")]
+mod error;
 pub mod frame;
+#[cfg(feature = "std")]
+mod party;
 pub mod session;
+#[cfg(feature = "std")]
+mod stream;
+#[cfg(feature = "std")]
+pub mod tls;
+
+#[cfg(feature = "std")]
+pub use appraiser::{Clock, CollateralSource, Fixed, FromPeer, Look, PolicyAppraiser};
+#[cfg(feature = "std")]
+pub use error::SessionError;
+#[cfg(feature = "std")]
+pub use party::{Accepted, Appraiser, AttestError, Attester, Limited, Party, Refusal};
+#[cfg(feature = "std")]
+pub use stream::{Stream, Transport};
 
 pub use binding::{Binding, Exporter, Role};
 pub use frame::{CloseReason, Format, Nonce, VerdictCode};
