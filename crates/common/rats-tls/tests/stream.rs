@@ -286,7 +286,7 @@ fn a_relay_that_ends_tls_is_refused() {
     };
     pass(&mut near, &mut far, 1); // the client's hello
     pass(&mut far, &mut near, 2); // the server's, and its evidence
-    pass(&mut near, &mut far, 2); // the verdict, and close
+    pass(&mut near, &mut far, 1); // the verdict
     let client = client.join().unwrap().unwrap();
     assert!(matches!(client, SessionError::Refused(_)), "{client}");
     let server = server.join().unwrap().unwrap();
