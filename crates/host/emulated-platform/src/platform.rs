@@ -81,9 +81,16 @@ impl Platform {
     /// # Errors
     /// A secret that is damaged, that others may read, or that cannot be stored.
     pub fn open(directory: &Path) -> Result<Self, PlatformError> {
+        Self::open_with(directory, Settings::default())
+    }
+
+    /// The same, saying something else about itself.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(directory: &Path, settings: Settings) -> Result<Self, PlatformError> {
         let keys = stored_secret(&directory.join(SECRET_FILE))?;
-        let root = Root::open(directory)?;
-        Self::new(keys, root, Settings::default())
+        Self::new(keys, Root::open(directory)?, settings)
     }
 
     /// The platform whose CPU has these keys.
