@@ -18,6 +18,7 @@ pub mod hash;
 pub mod image;
 pub mod layer;
 pub mod output;
+pub mod overrides;
 pub mod pack;
 pub mod policy;
 pub mod progress;

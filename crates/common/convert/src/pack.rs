@@ -35,6 +35,9 @@ pub const METADATA: &str = "meta.bin";
 /// See [`SGXS`].
 pub const TREES: &str = "trees.bin";
 
+/// Where a pack may lie below the directory that a person names.
+const PLACES: [&str; 3] = ["", "rootfs/.inclavare", ".inclavare"];
+
 /// All of them, in the order in which an image holds them.
 pub const FILES: [&str; 5] = [SGXS, SIGSTRUCT, MANIFEST, METADATA, TREES];
 
@@ -123,6 +126,21 @@ pub struct Pack {
 }
 
 impl Pack {
+    /// Opens the pack in the directory that a person names: a pack, a bundle or a root file system.
+    ///
+    /// # Errors
+    /// There is none, or as [`open`](Self::open).
+    pub fn find(path: &Path) -> Result<Self, Error> {
+        let places = PLACES.iter().map(|place| path.join(place));
+        let found = places.into_iter().find(|directory| directory.join(SGXS).is_file());
+        let directory = found.ok_or_else(|| Error::Directory {
+            path: path.into(),
+            expected: "a pack or a bundle with an enclave (enclave.sgxs)",
+            got: "neither".into(),
+        })?;
+        Self::open(&directory)
+    }
+
     /// Reads and measures a pack, and checks that its parts belong together.
     ///
     /// # Errors

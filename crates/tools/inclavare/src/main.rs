@@ -11,7 +11,6 @@ mod inspect;
 mod key;
 mod progress;
 mod sign;
-mod target;
 
 use args::{Arguments, Command};
 use clap::Parser;

@@ -2,7 +2,6 @@
 
 use crate::args::{Catsig, Gendata, Sign};
 use crate::failure::Failure;
-use crate::target;
 use convert::pack::Pack;
 use sgx::hash::Fast;
 use sgx::sign::SigningKey;
@@ -12,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use workload::digest::Hex;
 
 pub(crate) fn sign(arguments: &Sign) -> Result<(), Failure> {
-    let pack = target::open(&arguments.target)?;
+    let pack = Pack::find(&arguments.target)?;
     let pem = String::from_utf8(read(&arguments.key)?)
         .map_err(|_| Failure::Refused("key file: expected a PEM, got binary data".into()))?;
     let key = SigningKey::from_pem(&pem).map_err(Failure::refused)?;
@@ -22,7 +21,7 @@ pub(crate) fn sign(arguments: &Sign) -> Result<(), Failure> {
 }
 
 pub(crate) fn gendata(arguments: &Gendata) -> Result<(), Failure> {
-    let pack = target::open(&arguments.target)?;
+    let pack = Pack::find(&arguments.target)?;
     let unsigned = pack.unsigned(arguments.date.date.unwrap_or_else(today));
     let output = &arguments.output;
     std::fs::write(output, unsigned.signed_bytes()).map_err(Failure::io("write", output))?;
@@ -31,7 +30,7 @@ pub(crate) fn gendata(arguments: &Gendata) -> Result<(), Failure> {
 }
 
 pub(crate) fn catsig(arguments: &Catsig) -> Result<(), Failure> {
-    let pack = target::open(&arguments.target)?;
+    let pack = Pack::find(&arguments.target)?;
     let material =
         Sigstruct::from_signed_bytes(&read(&arguments.data)?).map_err(Failure::refused)?;
     // Only the day is the signer's to choose: all else follows from the enclave.

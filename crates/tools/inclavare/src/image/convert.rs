@@ -5,16 +5,16 @@ use crate::args::Convert;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use convert::output::{BundleOptions, write_bundle};
+use convert::overrides::Overrides;
 use convert::pack::{self, Pack};
-use convert::policy::{Argv, Policy};
 use convert::{Conversion, Input, Options};
 use serde_json::json;
 use std::path::Path;
-use workload::manifest::{Availability, Source};
+use workload::manifest::Source;
 
 pub(crate) fn run(arguments: Convert, bar: Bar) -> Result<(), Failure> {
     let input = open(&arguments.source)?;
-    let policy = policy(&arguments)?;
+    let policy = overrides(&arguments).apply()?;
     let options = Options { policy, progress: &bar, ..Options::default() };
     let conversion = convert::convert(&input, options)?;
     if let Some(directory) = &arguments.pack {
@@ -28,29 +28,17 @@ pub(crate) fn run(arguments: Convert, bar: Bar) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The policy file, with what the command line says over it.
-fn policy(arguments: &Convert) -> Result<Policy, Failure> {
-    let mut policy = match &arguments.policy {
-        Some(path) => Policy::read(path)?,
-        None => Policy::default(),
-    };
-    let allow = |target: &mut Option<Availability>, is_asked: bool| {
-        if is_asked {
-            *target = Some(Availability::Allowed);
-        }
-    };
-    allow(&mut policy.stdin, arguments.stdin);
-    allow(&mut policy.tty, arguments.tty);
-    if arguments.debug {
-        policy.debug = Some(true);
+/// What the command line says, over the policy file.
+fn overrides(arguments: &Convert) -> Overrides {
+    Overrides {
+        policy: arguments.policy.clone(),
+        enclave_size: arguments.enclave_size,
+        threads: arguments.threads,
+        stdin: arguments.stdin,
+        tty: arguments.tty,
+        debug: arguments.debug,
+        argv: arguments.argv.clone(),
     }
-    if !arguments.argv.is_empty() {
-        policy.argv = Some(Argv::Exact(arguments.argv.clone()));
-    }
-    let size = policy.enclave.get_or_insert_default();
-    size.size = arguments.enclave_size.or(size.size);
-    size.threads = arguments.threads.or(size.threads);
-    Ok(policy)
 }
 
 fn bundle(

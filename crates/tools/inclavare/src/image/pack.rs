@@ -4,14 +4,13 @@ use super::open;
 use crate::args::Pack;
 use crate::failure::Failure;
 use crate::progress::Bar;
-use crate::target;
 use convert::Input;
 use convert::hash::Pool;
 use convert::layer::Limits;
 use convert::output::write_image;
 
 pub(crate) fn run(arguments: &Pack, bar: Bar) -> Result<(), Failure> {
-    let pack = target::open(&arguments.pack)?;
+    let pack = convert::pack::Pack::find(&arguments.pack)?;
     pack.check_side_data()?;
     let input = open(&arguments.source)?;
     let Input::Image(image) = &input else {

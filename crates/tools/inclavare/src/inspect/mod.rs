@@ -7,7 +7,6 @@ mod text;
 
 use crate::args::Inspect;
 use crate::failure::Failure;
-use crate::target;
 use convert::enclave::Contents;
 use convert::pack::Pack;
 use serde_json::{Value, json};
@@ -30,7 +29,7 @@ pub(crate) fn run(arguments: &Inspect) -> Result<(), Failure> {
 
 fn inspect(path: &Path) -> Result<Value, Failure> {
     if path.is_dir() {
-        return pack(&target::open(path)?);
+        return pack(&Pack::find(path)?);
     }
     let bytes = std::fs::read(path).map_err(Failure::io("read", path))?;
     if bytes.starts_with(b"ECREATE\0") {

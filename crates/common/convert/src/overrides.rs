@@ -1,0 +1,80 @@
+//! What a command line says over a file of rules.
+//!
+//! Every command that converts takes these, so that the one that recomputes a measurement can be told what the one
+//! that made it was told.
+
+use crate::error::Error;
+use crate::policy::{Argv, Bytes, Policy};
+use std::path::PathBuf;
+use workload::manifest::Availability;
+
+/// Members of a [`Policy`] that are often changed alone.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The file of rules.
+    pub policy: Option<PathBuf>,
+    /// Size of the enclave, in bytes.
+    pub enclave_size: Option<Bytes>,
+    /// Most threads.
+    pub threads: Option<u32>,
+    /// Standard input is allowed.
+    pub stdin: bool,
+    /// A terminal is allowed.
+    pub tty: bool,
+    /// A debug enclave.
+    pub debug: bool,
+    /// The command line; empty leaves it as it is.
+    pub argv: Vec<String>,
+}
+
+impl Overrides {
+    /// The rules of the file, with the rest over them.
+    ///
+    /// # Errors
+    /// The file cannot be read or is wrong.
+    pub fn apply(self) -> Result<Policy, Error> {
+        let mut policy = match &self.policy {
+            Some(path) => Policy::read(path)?,
+            None => Policy::default(),
+        };
+        let allow = |target: &mut Option<Availability>, is_asked: bool| {
+            if is_asked {
+                *target = Some(Availability::Allowed);
+            }
+        };
+        allow(&mut policy.stdin, self.stdin);
+        allow(&mut policy.tty, self.tty);
+        if self.debug {
+            policy.debug = Some(true);
+        }
+        if !self.argv.is_empty() {
+            policy.argv = Some(Argv::Exact(self.argv));
+        }
+        let size = policy.enclave.get_or_insert_default();
+        size.size = self.enclave_size.or(size.size);
+        size.threads = self.threads.or(size.threads);
+        Ok(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays_as_the_file_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("rules.toml");
+        let rules = "tty = \"allowed\"\nargv = [\"/a\"]\n[enclave]\nsize = \"1G\"\nthreads = 8\n";
+        std::fs::write(&file, rules).unwrap();
+        let overrides =
+            Overrides { policy: Some(file), threads: Some(9), stdin: true, ..Overrides::default() };
+        let policy = overrides.apply().unwrap();
+        assert_eq!(policy.tty, Some(Availability::Allowed));
+        assert_eq!(policy.stdin, Some(Availability::Allowed));
+        assert_eq!(policy.debug, None);
+        assert!(matches!(policy.argv, Some(Argv::Exact(argv)) if argv == ["/a"]));
+        let size = policy.enclave.unwrap();
+        assert_eq!((size.size, size.threads), (Some(Bytes(1 << 30)), Some(9)));
+    }
+}
