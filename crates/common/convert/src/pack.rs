@@ -126,14 +126,19 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Opens the pack in the directory that a person names: a pack, a bundle or a root file system.
+    /// The directory of the pack in one that a person names: a pack, a bundle or a root file system.
+    #[must_use]
+    pub fn place(path: &Path) -> Option<PathBuf> {
+        let mut places = PLACES.iter().map(|place| path.join(place));
+        places.find(|directory| directory.join(SGXS).is_file())
+    }
+
+    /// Opens the pack at its [`place`](Self::place).
     ///
     /// # Errors
     /// There is none, or as [`open`](Self::open).
     pub fn find(path: &Path) -> Result<Self, Error> {
-        let places = PLACES.iter().map(|place| path.join(place));
-        let found = places.into_iter().find(|directory| directory.join(SGXS).is_file());
-        let directory = found.ok_or_else(|| Error::Directory {
+        let directory = Self::place(path).ok_or_else(|| Error::Directory {
             path: path.into(),
             expected: "a pack or a bundle with an enclave (enclave.sgxs)",
             got: "neither".into(),

@@ -215,7 +215,7 @@ fn however_many_ask_one_asks_the_service() {
 
     // Who has something valid does not wait for the one who asks for something newer.
     scene.at(START + 2 * DAY);
-    scene.publish_as(&collateral, |answer| Answer { delay: Duration::from_secs(2), ..answer });
+    scene.publish_as(&collateral, |answer| Answer { delay: Duration::from_millis(300), ..answer });
     std::thread::scope(|scope| {
         let asks = scope.spawn(|| cache.get(WANTED).unwrap());
         while scene.asked() == 4 {

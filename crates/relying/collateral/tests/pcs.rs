@@ -87,7 +87,7 @@ fn answers_that_are_refused_name_what_was_asked() {
         (Answer::ok(&*good).header("TCB-Info-Issuer-Chain", "hello"), "got something else"),
         (tcb("{}"), "missing field `signature`"),
         (tcb("[1,2"), "line 1 column"),
-        (tcb(r#"{"tcbInfo":{},"tcbInfo":{},"signature":"ab"}"#), "tcbInfo"),
+        (tcb(r#"{"tcbInfo":{},"tcbInfo":{},"signature":"ab"}"#), "comes twice"),
         (tcb(r#"{"tcbInfo":{},"signature":"xy"}"#), "signature"),
         (tcb("\u{fffd}"), "line 1 column 1"),
         (Answer::ok([0xff; 9]).header("TCB-Info-Issuer-Chain", ENCODED), "expected text"),

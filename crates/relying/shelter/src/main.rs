@@ -1,4 +1,44 @@
-//! `shelter`: decides off the host whether evidence is to be trusted.
+//! `shelter`: decides off the host whether evidence is to be trusted, and what an enclave's measurement must be.
+//!
+//! It believes nothing that it does not verify, and needs no daemon, no root and no SGX. Exit codes are in
+//! [`EXIT_CODES`].
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod collateral;
+mod explain;
+mod failure;
+mod files;
+mod measure;
+mod shown;
+mod source;
+mod table;
+mod verify;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Shown by `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  accepted, authentic or done
+  1  refused: the message names what was looked at, what was expected and what came
+  2  could not be judged: wrong use of the command, or a file or service that cannot be read";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Measure(arguments) => measure::run(arguments),
+        Command::Collateral(command) => collateral::run(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `shelter explain`: a verdict for a person: the word, what it is about, what failed first, what was expected,
+//! what came, what to do.
+//!
+//! `shelter verify` prints the same text, made from the same JSON, so that what a person reads and what a program
+//! reads never differ.
+
+mod text;
+mod told;
+
+pub(crate) use told::Told;
+
+use crate::args::Explain;
+use crate::failure::Failure;
+use crate::files::{self, MOST_VERDICT};
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+pub(crate) fn run(arguments: &Explain) -> Result<(), Failure> {
+    let (name, bytes) = match arguments.file.as_deref() {
+        Some(path) if path != Path::new("-") => {
+            (path.display().to_string(), files::read(path, MOST_VERDICT)?)
+        }
+        _ => ("standard input".to_string(), stdin()?),
+    };
+    let told =
+        Told::parse(&bytes).map_err(|error| Failure::Undecided(format!("{name}: {error}")))?;
+    print(&told, arguments.all);
+    told.end()
+}
+
+/// Prints a verdict, in colour where somebody sees it.
+pub(crate) fn print(told: &Told, is_all: bool) {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let is_coloured = std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb;
+    print!("{}", text::render(told, is_coloured, is_all));
+}
+
+fn stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(MOST_VERDICT + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::Undecided(format!("read standard input: {error}")))?;
+    if bytes.len() as u64 > MOST_VERDICT {
+        let message = format!("standard input: expected at most {MOST_VERDICT} bytes, got more");
+        return Err(Failure::Undecided(message));
+    }
+    Ok(bytes)
+}

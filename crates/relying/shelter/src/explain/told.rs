@@ -1,0 +1,131 @@
+//! A verdict as JSON tells it.
+
+use crate::failure::Failure;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use std::fmt;
+
+/// A verdict. A file may say anything, so it is checked to agree with itself before it is shown.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Told {
+    pub(super) verdict: Word,
+    pub(super) emulated: bool,
+    pub(super) tee: Option<String>,
+    pub(super) tcb_status: Option<String>,
+    pub(super) advisories: Vec<String>,
+    pub(super) measurement: Option<Members>,
+    pub(super) platform: Option<Members>,
+    pub(super) time_source: String,
+    #[serde(default)]
+    pub(super) time: Option<u64>,
+    pub(super) checks: Vec<Check>,
+}
+
+/// The word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Word {
+    Accepted,
+    Authentic,
+    Refused,
+}
+
+/// One check.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Check {
+    pub(super) id: String,
+    pub(super) ok: bool,
+    pub(super) expected: String,
+    pub(super) got: String,
+    pub(super) action: String,
+}
+
+/// The members of an object, in the order in which the verifier wrote them: the telling ones come first.
+#[derive(Debug)]
+pub(super) struct Members(pub(super) Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// JSON that is no verdict.
+#[derive(Debug)]
+pub(crate) enum ToldError {
+    /// Not the JSON of one.
+    Json(serde_json::Error),
+    /// The word and the checks do not agree.
+    Contradiction { word: Word, failed: usize, checks: usize },
+}
+
+impl fmt::Display for ToldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => {
+                write!(f, "expected a verdict of shelter verify --json, got: {error}")
+            }
+            Self::Contradiction { word, failed, checks } => write!(
+                f,
+                "expected a verdict that agrees with its checks, got {} with {failed} of {checks} checks failed",
+                word.name()
+            ),
+        }
+    }
+}
+
+impl Word {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Authentic => "authentic",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Told {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, ToldError> {
+        let told: Self = serde_json::from_slice(json).map_err(ToldError::Json)?;
+        let failed = told.checks.iter().filter(|check| !check.ok).count();
+        let is_refused = told.checks.is_empty() || failed > 0;
+        // One that was refused for want of claims may have no failed check.
+        if is_refused && told.verdict != Word::Refused {
+            let (word, checks) = (told.verdict, told.checks.len());
+            return Err(ToldError::Contradiction { word, failed, checks });
+        }
+        Ok(told)
+    }
+
+    /// How the command ends that said it.
+    pub(crate) fn end(&self) -> Result<(), Failure> {
+        match self.verdict {
+            Word::Accepted | Word::Authentic => Ok(()),
+            Word::Refused => Err(Failure::Said),
+        }
+    }
+}
+
+impl Check {
+    /// The check that stood in its way, where it did not run.
+    pub(super) fn not_run(&self) -> Option<&str> {
+        self.got.strip_prefix("not run: ").filter(|_| !self.ok)
+    }
+}

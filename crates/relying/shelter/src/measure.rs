@@ -1,0 +1,209 @@
+//! `shelter measure`: what MRENCLAVE is, recomputed.
+//!
+//! An image is converted again with this program's own enclave program, so that the answer depends on nothing that
+//! its host made. Everything else is measured page by page, as EADD and EEXTEND would.
+
+use crate::args::{Conversion, Measure};
+use crate::failure::Failure;
+use crate::table;
+use convert::image::Image;
+use convert::overrides::Overrides;
+use convert::pack::Pack;
+use convert::{Input, Options};
+use serde_json::{Value, json};
+use sgx::hash::Fast;
+use sgx::sgxs::Io;
+use sgx::sigstruct::Sigstruct;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use workload::digest::{Digest, Hex};
+use workload::manifest::{Manifest, Source};
+
+/// What was measured.
+struct Measured {
+    kind: &'static str,
+    mrenclave: Digest,
+    manifest: Option<Manifest>,
+    sigstruct: Option<Box<Sigstruct>>,
+}
+
+pub(crate) fn run(arguments: Measure) -> Result<(), Failure> {
+    let Measure { target, expect, sigstruct, conversion, json } = arguments;
+    let kind = Kind::of(&target)?;
+    let wrong = |expected: &str| {
+        let (path, got) = (target.display(), kind.name());
+        Failure::Undecided(format!("{path}: expected {expected}, got {got}"))
+    };
+    if sigstruct.is_some() && !matches!(kind, Kind::EnclaveFile) {
+        return Err(wrong("an enclave file, to which --sigstruct belongs"));
+    }
+    if conversion.is_given() && !matches!(kind, Kind::Image) {
+        return Err(wrong("an image, to which the options of a conversion belong"));
+    }
+    let measured = match kind {
+        Kind::Image => image(&target, conversion)?,
+        Kind::Pack => pack(&target)?,
+        Kind::EnclaveFile => enclave_file(&target, sigstruct.as_deref())?,
+    };
+    let value = measured.to_json()?;
+    if json {
+        println!("{value}");
+    } else {
+        print(value);
+    }
+    match expect {
+        Some(expected) if expected != measured.mrenclave => Err(Failure::Refused(format!(
+            "mrenclave: expected {expected}, got {}",
+            measured.mrenclave
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a path holds, seen from its contents.
+enum Kind {
+    Image,
+    Pack,
+    EnclaveFile,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Result<Self, Failure> {
+        let unreadable = |error| Failure::Undecided(format!("open {}: {error}", path.display()));
+        if path.metadata().map_err(unreadable)?.is_dir() {
+            // An image that was unpacked with its pack is a root file system with a pack: the pack is meant.
+            let is_image = Image::is_image(path) || Pack::place(path).is_none();
+            return Ok(if is_image { Self::Image } else { Self::Pack });
+        }
+        let mut start = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(8).read_to_end(&mut start))
+            .map_err(unreadable)?;
+        Ok(if start == b"ECREATE\0" { Self::EnclaveFile } else { Self::Image })
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Image => "an image",
+            Self::Pack => "a pack or bundle",
+            Self::EnclaveFile => "an enclave file",
+        }
+    }
+}
+
+fn image(path: &Path, conversion: Conversion) -> Result<Measured, Failure> {
+    let Conversion { reference, policy, enclave_size, threads, stdin, tty, debug, argv } =
+        conversion;
+    let input = Input::open(path, reference.as_deref()).map_err(of(path))?;
+    let rules = policy.clone();
+    let overrides = Overrides { policy, enclave_size, threads, stdin, tty, debug, argv };
+    let policy = overrides.apply().map_err(of(rules.as_deref().unwrap_or(path)))?;
+    let options = Options { policy, ..Options::default() };
+    let conversion = convert::convert(&input, options).map_err(of(path))?;
+    let kind = match conversion.manifest.root.source {
+        Source::Layers => "image",
+        Source::Directory => "directory",
+    };
+    let (mrenclave, manifest) = (conversion.enclave.mrenclave, Some(conversion.manifest));
+    Ok(Measured { kind, mrenclave, manifest, sigstruct: None })
+}
+
+/// Names the file where the error does not.
+fn of(path: &Path) -> impl Fn(convert::Error) -> Failure {
+    move |error| match error {
+        convert::Error::Io { .. } | convert::Error::Directory { .. } => error.into(),
+        other => Failure::Undecided(format!("{}: {other}", path.display())),
+    }
+}
+
+fn pack(path: &Path) -> Result<Measured, Failure> {
+    let pack = Pack::find(path)?;
+    pack.check_side_data()?;
+    let Pack { contents, manifest, sigstruct, .. } = pack;
+    let mrenclave = contents.mrenclave;
+    Ok(Measured { kind: "pack", mrenclave, manifest: Some(manifest), sigstruct })
+}
+
+fn enclave_file(path: &Path, sigstruct: Option<&Path>) -> Result<Measured, Failure> {
+    let open = || {
+        File::open(path)
+            .map(|file| BufReader::with_capacity(1 << 18, file))
+            .map_err(|error| Failure::Undecided(format!("open {}: {error}", path.display())))
+    };
+    let mrenclave = sgx::sgxs::mrenclave::<Fast, _>(Io(open()?))
+        .map_err(|error| Failure::Undecided(format!("{}: {error}", path.display())))?;
+    // An enclave of another maker has no manifest; its measurement is as good.
+    let contents = convert::enclave::Contents::read(open()?).ok();
+    let manifest = contents.and_then(|contents| Manifest::parse(&contents.manifest).ok());
+    let sigstruct = sigstruct.map(|path| read_sigstruct(path, Hex(mrenclave))).transpose()?;
+    Ok(Measured { kind: "enclave file", mrenclave: Hex(mrenclave), manifest, sigstruct })
+}
+
+fn read_sigstruct(path: &Path, mrenclave: Digest) -> Result<Box<Sigstruct>, Failure> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::Undecided(format!("read {shown}: {error}")))?;
+    let signed = Sigstruct::parse(&bytes)
+        .map_err(|error| Failure::Undecided(format!("{shown}: {error}")))?;
+    signed
+        .verify::<Fast>()
+        .map_err(|error| Failure::Refused(format!("{shown}: signature: {error}")))?;
+    let got = Hex(signed.enclavehash);
+    if got != mrenclave {
+        return Err(Failure::Refused(format!(
+            "{shown}: ENCLAVEHASH: expected {mrenclave}, which was measured, got {got}"
+        )));
+    }
+    Ok(Box::new(signed))
+}
+
+impl Conversion {
+    fn is_given(&self) -> bool {
+        let Self { reference, policy, enclave_size, threads, stdin, tty, debug, argv } = self;
+        reference.is_some()
+            || policy.is_some()
+            || enclave_size.is_some()
+            || threads.is_some()
+            || *stdin
+            || *tty
+            || *debug
+            || !argv.is_empty()
+    }
+}
+
+impl Measured {
+    /// What is said of it. Without a SIGSTRUCT the identity is what the manifest asks to be signed.
+    fn to_json(&self) -> Result<Value, Failure> {
+        let unsigned =
+            self.manifest.as_ref().map(|it| convert::enclave::sigstruct(it, self.mrenclave, 0));
+        let body = self.sigstruct.as_deref().or(unsigned.as_ref()).map(|it| it.body());
+        let flags = body.as_ref().map(|body| body.attributes.flags);
+        let manifest = match &self.manifest {
+            Some(manifest) => {
+                serde_json::from_slice(&manifest.to_canonical()).map_err(Failure::undecided)?
+            }
+            None => Value::Null,
+        };
+        Ok(json!({
+            "kind": self.kind,
+            "mrenclave": self.mrenclave,
+            "mrsigner": self.sigstruct.as_ref().map(|it| Hex(it.mrsigner::<Fast>())),
+            "isvprodid": body.as_ref().map(|body| body.isvprodid),
+            "isvsvn": body.as_ref().map(|body| body.isvsvn),
+            "isvextprodid": body.as_ref().map(|body| Hex(body.isvextprodid)),
+            "isvfamilyid": body.as_ref().map(|body| Hex(body.isvfamilyid)),
+            "debug": flags.map(|flags| flags.contains(sgx::AttributeFlags::DEBUG)),
+            "runtime_version": self.manifest.as_ref().map(|it| &it.runtime_version),
+            "root": self.manifest.as_ref().map(|it| it.root.digest),
+            "recomputable": self.manifest.as_ref().map(|it| it.root.source == Source::Layers),
+            "manifest": manifest,
+        }))
+    }
+}
+
+/// The members that people compare; the manifest is `inclavare inspect`'s to show.
+fn print(mut value: Value) {
+    value["manifest"] = Value::Null;
+    print!("{}", table::render(&value));
+}
