@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A static busybox.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
-const APPLETS: [&str; 40] = [
+const APPLETS: [&str; 43] = [
     "sh", "ls", "cat", "echo", "sleep", "true", "false", "id", "ps", "mount", "hostname", "env",
     "kill", "stty", "head", "tty", "readlink", "wc", "seq", "grep", "ulimit", "dd", "touch",
     "mkdir", "rm", "test", "pwd", "stat", "tr", "cut", "sort", "chmod", "tail", "mknod", "umount",
-    "nice", "sed", "awk", "ln", "date",
+    "nice", "ionice", "uname", "taskset", "sed", "awk", "ln", "date",
 ];
 
 /// A bundle whose container is removed with it.

@@ -38,6 +38,21 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("runc", "hooks_run_in_order_with_the_state", "poststart sees created (mended after 1.5.1)"),
     ("runc", "only_standard_descriptors_are_open", "1.1.5 leaves one open"),
     ("runc", "signals_are_not_blocked_or_ignored", "ignored signals are inherited"),
+    ("crun", "a_mount_can_be_shared_with_the_host", "it becomes private again"),
+    ("crun", "a_time_namespace_has_its_offsets", "1.8.1 does not know it"),
+    ("crun", "scheduler_is_set", "1.8.1 does not know it"),
+    ("crun", "io_priority_is_set", "1.8.1 does not know it"),
+    ("crun", "memory_policy_is_set", "1.8.1 does not know it"),
+    ("crun", "exec_runs_on_its_processors", "1.8.1 does not know it"),
+    ("runc", "an_id_mapped_mount_shows_other_owners", "1.1.5 has no id-mapped mounts"),
+    ("runc", "the_roots_propagation_is_set", "1.1.5 leaves the root private"),
+    ("runc", "domainname_is_set", "1.1.5 does not know it"),
+    ("runc", "personality_is_set", "1.1.5 does not know it"),
+    ("runc", "a_time_namespace_has_its_offsets", "1.1.5 does not know it"),
+    ("runc", "scheduler_is_set", "1.1.5 does not know it"),
+    ("runc", "io_priority_is_set", "1.1.5 does not know it"),
+    ("runc", "memory_policy_is_set", "1.1.5 does not know it"),
+    ("runc", "exec_runs_on_its_processors", "1.1.5 does not know it"),
 ];
 
 /// Fails a case with both values.

@@ -54,7 +54,10 @@ impl Runtime {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = if self.hides_cgroup2 {
             let mut command = Command::new("unshare");
-            let script = "umount -l /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+            // crun makes directories there even so: in a place of its own.
+            let script = "cd /sys/fs/cgroup/unified 2>/dev/null && cd / && \
+                          umount -l /sys/fs/cgroup/unified && \
+                          mount -t tmpfs none /sys/fs/cgroup/unified; exec \"$@\"";
             command.args(["-m", "sh", "-c", script, "sh"]).arg(&self.program);
             command
         } else {

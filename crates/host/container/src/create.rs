@@ -51,6 +51,8 @@ pub struct Options {
     pub preserved_fds: u32,
     /// Whether the caller stays and starts the program itself.
     pub is_foreground: bool,
+    /// Whether the program may say that it is ready (`NOTIFY_SOCKET` of the caller).
+    pub has_notify: bool,
     /// Whether systemd makes the cgroups (`--systemd-cgroup`).
     pub is_systemd: bool,
     /// Whether cgroups that cannot be written are done without (`--rootless`).
@@ -87,7 +89,7 @@ pub struct Created {
 pub fn create(mut options: Options) -> Result<Created> {
     validate(&options.spec)?;
     let directory = Directory::create(&options.root, &options.id)?;
-    let mut undo = Undo { directory: None, cgroups: None, child: None };
+    let mut undo = Undo::default();
     match create_in(&mut options, directory, &mut undo) {
         Ok(created) => Ok(created),
         Err(error) => {
@@ -98,9 +100,11 @@ pub fn create(mut options: Options) -> Result<Created> {
 }
 
 /// What a failed create takes back.
+#[derive(Default)]
 struct Undo {
     directory: Option<PathBuf>,
     cgroups: Option<Cgroups>,
+    rdt: Option<crate::rdt::Groups>,
     child: Option<(Pid, OwnedFd)>,
 }
 
@@ -113,6 +117,9 @@ impl Undo {
         if let Some(cgroups) = self.cgroups.take() {
             let _ = crate::cgroup::remove(&cgroups, true);
         }
+        if let Some(groups) = self.rdt.take() {
+            groups.remove();
+        }
         if let Some(directory) = self.directory.take() {
             let _ = std::fs::remove_dir_all(directory);
         }
@@ -121,6 +128,9 @@ impl Undo {
 
 fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Result<Created> {
     undo.directory = Some(directory.path().to_owned());
+    if options.has_notify {
+        crate::notify::prepare(&directory, &mut options.spec)?;
+    }
     let spec = &options.spec;
     let host = match options.host.take() {
         Some(host) => host,
@@ -166,6 +176,10 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         annotations: spec.annotations.clone(),
         cgroups: cgroups.clone(),
         namespaces: spec.linux.namespaces.iter().fold(0, |all, n| all | n.kind.flag()),
+        rdt: match &spec.linux.intel_rdt {
+            Some(wanted) => Some(crate::rdt::Groups::plan(wanted, &options.id)?),
+            None => None,
+        },
         enclave: options.enclave.take(),
         ..State::default()
     };
@@ -213,6 +227,15 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     };
     drop(theirs);
     let has_new_user_namespace = init.has_new_user_namespace;
+    let network = match init.joined.iter().find(|(kind, _)| *kind == NamespaceType::Network) {
+        Some((_, fd)) if !spec.linux.net_devices.is_empty() => {
+            Some(fd.try_clone().map_err(|e| Error::os_io("copy", "a namespace", &e))?)
+        }
+        _ => None,
+    };
+    // One that the child makes itself is not there for certain before it says anything.
+    let is_network_late = init.unshared & NamespaceType::Network.flag() != 0
+        && init.unshared & NamespaceType::Pid.flag() == 0;
     let is_second_child = init.unshared & NamespaceType::Pid.flag() != 0;
     // The listener must close here: a child that dies would leave `start` waiting on our copy.
     let InitPlan { process: process_plan, .. } = init;
@@ -237,10 +260,27 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     cgroups.make(&host, pid, &spec.linux.resources, &options.id)?;
     cgroups.set(&spec.linux.resources, true)?;
     cgroups.add(pid)?;
+    if let (Some(groups), Some(wanted)) = (&state.rdt, &spec.linux.intel_rdt) {
+        undo.rdt = Some(groups.clone());
+        groups.apply(wanted, pid)?;
+    }
     process_plan.limit_from_outside(pid)?;
     if has_new_user_namespace {
         plan::write_id_maps(pid, &spec.linux)?;
         ours.send(Tag::Mapped, "");
+    }
+    if !spec.linux.net_devices.is_empty() {
+        if is_network_late {
+            let reason = "not with a network namespace below a joined user namespace";
+            let field = "linux.netDevices".into();
+            return Err(Error::Unsupported { field, reason: reason.into() });
+        }
+        let target = match network {
+            Some(fd) => fd,
+            None => crate::netdev::open_namespace(&format!("/proc/{raw}/ns/net"))
+                .map_err(Error::os("open", "the container's network namespace"))?,
+        };
+        crate::netdev::move_all(&spec.linux.net_devices, &target)?;
     }
     ours.send(Tag::Placed, "");
     drop(process_plan);

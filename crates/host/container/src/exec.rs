@@ -9,9 +9,11 @@ use crate::spec::{NamespaceType, Process, Spec};
 use crate::state::{Directory, HookState, State, Status};
 use crate::sync::{Sync, Tag};
 use crate::sys::{Fork, fork_into};
+use crate::tuning::cpu_list;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::path::PathBuf;
 
 /// What to run.
@@ -79,6 +81,15 @@ pub fn exec(
     let mut process = ProcessPlan::new(&options.process, seccomp, has_user_namespace)?
         .with_linux(spec.linux.personality.as_ref(), spec.linux.memory_policy.as_ref())?;
     let warnings = std::mem::take(&mut process.warnings);
+    let affinity = options.process.exec_cpu_affinity.clone().unwrap_or_default();
+    let [initial, last] = [("initial", &affinity.initial), ("final", &affinity.final_)]
+        .map(|(name, text)| cpu_list(&format!("process.execCPUAffinity.{name}"), text));
+    let (initial, last) = (initial?, last?);
+    let set_affinity = |pid, cpus: &Option<CpuSet>| match cpus {
+        Some(cpus) => sched_setaffinity(Some(pid), cpus)
+            .map_err(Error::os("apply", "process.execCPUAffinity")),
+        None => Ok(()),
+    };
     let console = match (&options.console_socket, options.console.take()) {
         (_, Some(console)) => Some(console),
         (Some(path), None) => Some(console::connect_socket(path)?),
@@ -125,7 +136,12 @@ pub fn exec(
                 directory.push(below);
             }
         }
+        set_affinity(pid, &initial)?;
         cgroups.add(pid)?;
+        if let Some(groups) = &state.rdt {
+            groups.add(pid)?;
+        }
+        set_affinity(pid, &last)?;
         process.limit_from_outside(pid)?;
         if freezer::is_frozen(&state.cgroups) && !options.is_pause_ignored {
             return Err(Error::Status {

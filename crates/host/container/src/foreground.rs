@@ -15,6 +15,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 #[derive(Debug)]
 pub struct Foreground {
     signals: SignalFd,
+    notify: Option<crate::Notify>,
     terminal: Option<Proxy>,
 }
 
@@ -47,7 +48,12 @@ impl Foreground {
         if is_subreaper {
             let _ = rustix::process::set_child_subreaper(Pid::from_raw(1));
         }
-        Ok(Self { signals, terminal: None })
+        Ok(Self { signals, notify: None, terminal: None })
+    }
+
+    /// Passes the program's readiness on while it waits.
+    pub fn pass_readiness(&mut self, notify: Option<crate::Notify>) {
+        self.notify = notify;
     }
 
     /// A pair of sockets for the terminal: one for `create`, one to receive from.
@@ -109,13 +115,22 @@ impl Foreground {
                     fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
                 }
             }
+            let notify_at = fds.len();
+            if let Some(notify) = &self.notify {
+                fds.push(PollFd::from_borrowed_fd(notify.as_fd(), PollFlags::IN));
+            }
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(failed(e)),
             }
             let ready: Vec<bool> = fds.iter().map(|f| !f.revents().is_empty()).collect();
             drop(fds);
-            if ready.get(2) == Some(&true) {
+            if ready.get(notify_at) == Some(&true)
+                && self.notify.as_ref().is_some_and(crate::Notify::is_ready)
+            {
+                self.notify = None;
+            }
+            if self.terminal.is_some() && ready.get(2) == Some(&true) {
                 self.pump_output();
             }
             if has_input && ready.get(3) == Some(&true) {

@@ -114,6 +114,9 @@ pub fn delete(root: &Path, id: &str, is_forced: bool) -> Result<()> {
     }
     // Without a pid namespace of its own the container's other processes outlive the first.
     cgroup::remove(&state.cgroups, true)?;
+    if let Some(groups) = &state.rdt {
+        groups.remove();
+    }
     let hooks =
         directory.read("config.json").ok().filter(|b| b.windows(10).any(|w| w == b"\"poststop\""));
     let path = directory.path().join("config.json");

@@ -84,10 +84,20 @@ pub(crate) fn root(
     let mut mounts = Vec::with_capacity(spec.mounts.len());
     let mut cgroup = None;
     let mut is_dev_bound = false;
+    // Without SELinux there are no labels, as crun has it; the kernel would refuse the option.
+    let label = (!spec.linux.mount_label.is_empty()
+        && Path::new("/sys/fs/selinux/enforce").exists())
+    .then(|| format!("context=\"{}\"", spec.linux.mount_label));
     for (index, mount) in spec.mounts.iter().enumerate() {
         let mut options = options::Options::parse(&mount.options);
         if mount.kind == "bind" {
             options.flags |= libc::MS_BIND;
+        }
+        let is_labelled = !options.is_bind()
+            && !matches!(mount.kind.as_str(), "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2");
+        if let Some(label) = label.as_ref().filter(|_| is_labelled) {
+            let comma = if options.data.is_empty() { "" } else { "," };
+            options.data = format!("{}{comma}{label}", options.data);
         }
         if options.is_bind() && mount.destination == Path::new("/dev") {
             is_dev_bound = true;
@@ -110,13 +120,15 @@ pub(crate) fn root(
             source,
             options,
             tree: None,
-            user_namespace: None,
         };
         if plan.options.is_bind() {
             let has_mappings = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
             if has_mappings || plan.options.idmap.is_some() {
-                plan.options.idmap.get_or_insert(false);
-                plan.user_namespace = Some(idmap_namespace(index, mount, &spec.linux)?);
+                let namespace = idmap_namespace(index, mount, &spec.linux)?;
+                let is_recursive = plan.options.idmap == Some(true);
+                plan.tree = Some(plan.open_mapped_source(&namespace, is_recursive)?);
+                mounts.push(plan);
+                continue;
             }
             // The child of a user namespace may not reach the source; root may. Without root it is the
             // other way round: only the child may clone a mount, and it reaches what the caller does.

@@ -51,6 +51,9 @@ pub struct State {
     /// `CLONE_NEW*` bits of the namespaces that are the container's own or were joined.
     #[serde(default)]
     pub namespaces: u64,
+    /// Its resctrl groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<crate::rdt::Groups>,
     /// Set for a container whose first process is init-runelet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enclave: Option<EnclaveState>,
@@ -349,6 +352,7 @@ impl Directory {
             "start.sock",
             "start.new",
             "agent.sock",
+            "notify/notify.sock",
             "state.json",
             "config.json",
             ".state.json.new",
@@ -356,6 +360,7 @@ impl Directory {
         ] {
             let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
         }
+        let _ = rustix::fs::unlinkat(&self.fd, "notify", AtFlags::REMOVEDIR);
         match rustix::fs::unlinkat(rustix::fs::CWD, &self.path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::NOTEMPTY) => std::fs::remove_dir_all(&self.path)

@@ -7,7 +7,26 @@ use crate::spec::{MemoryPolicy, Rlimit as SpecRlimit};
 use crate::sys::SchedAttr;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit};
+use rustix::thread::CpuSet;
 use std::path::Path;
+
+/// Modes of `linux.memoryPolicy` (`linux/mempolicy.h`).
+pub const MEMORY_POLICY_MODES: [(&str, i32); 7] = [
+    ("MPOL_DEFAULT", 0),
+    ("MPOL_PREFERRED", 1),
+    ("MPOL_BIND", 2),
+    ("MPOL_INTERLEAVE", 3),
+    ("MPOL_LOCAL", 4),
+    ("MPOL_PREFERRED_MANY", 5),
+    ("MPOL_WEIGHTED_INTERLEAVE", 6),
+];
+
+/// Flags of `linux.memoryPolicy`.
+pub const MEMORY_POLICY_FLAGS: [(&str, i32); 3] = [
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+];
 
 const RESOURCES: [(&str, Resource); 16] = [
     ("RLIMIT_AS", Resource::As),
@@ -188,23 +207,9 @@ pub(crate) fn personality(p: &Personality) -> Result<u64> {
 
 /// `linux.memoryPolicy`: mode with flags, and the node mask.
 pub(crate) fn memory_policy(p: &MemoryPolicy) -> Result<(i32, Vec<u64>)> {
-    const MODES: [(&str, i32); 7] = [
-        ("MPOL_DEFAULT", 0),
-        ("MPOL_PREFERRED", 1),
-        ("MPOL_BIND", 2),
-        ("MPOL_INTERLEAVE", 3),
-        ("MPOL_LOCAL", 4),
-        ("MPOL_PREFERRED_MANY", 5),
-        ("MPOL_WEIGHTED_INTERLEAVE", 6),
-    ];
-    const FLAGS: [(&str, i32); 3] = [
-        ("MPOL_F_STATIC_NODES", 1 << 15),
-        ("MPOL_F_RELATIVE_NODES", 1 << 14),
-        ("MPOL_F_NUMA_BALANCING", 1 << 13),
-    ];
-    let mut mode = find("linux.memoryPolicy.mode", &MODES, &p.mode)?;
+    let mut mode = find("linux.memoryPolicy.mode", &MEMORY_POLICY_MODES, &p.mode)?;
     for flag in &p.flags {
-        mode |= find("linux.memoryPolicy.flags", &FLAGS, flag)?;
+        mode |= find("linux.memoryPolicy.flags", &MEMORY_POLICY_FLAGS, flag)?;
     }
     let nodes = parse_list(&p.nodes).ok_or_else(|| {
         Error::config("linux.memoryPolicy.nodes", "a list such as 0-3,7", format!("{:?}", p.nodes))
@@ -229,6 +234,21 @@ pub(crate) fn parse_list(text: &str) -> Option<Vec<u64>> {
         }
     }
     Some(mask)
+}
+
+/// A list of processors as a set.
+pub(crate) fn cpu_list(field: &str, text: &str) -> Result<Option<CpuSet>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let words = parse_list(text)
+        .filter(|w| !w.is_empty())
+        .ok_or_else(|| Error::config(field, "a list such as 0-3,7", format!("{text:?}")))?;
+    let mut set = CpuSet::new();
+    for cpu in (0..words.len() * 64).filter(|cpu| words[cpu / 64] & 1 << (cpu % 64) != 0) {
+        set.set(cpu);
+    }
+    Ok(Some(set))
 }
 
 fn find<T: Copy>(field: &str, table: &[(&str, T)], name: &str) -> Result<T> {

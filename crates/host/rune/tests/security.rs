@@ -113,3 +113,29 @@ fn a_false_proc_in_the_image_gets_no_sysctl() {
     assert_eq!(bundle.run().unwrap().expect(0).unwrap().stdout, "1\n");
     assert_eq!(std::fs::read_to_string(trap.join("ip_forward")).unwrap(), "untouched");
 }
+
+/// With `rootfsPropagation: rshared` the host's tree is a peer of the container's: dropping it in the
+/// container must not unmount it on the host.
+#[test]
+fn dropping_the_old_root_unmounts_nothing_on_the_host() {
+    let Some(place) = place("dropping_the_old_root_unmounts_nothing_on_the_host") else { return };
+    let mut bundle = Bundle::new(&place.runtime, "echo ran").unwrap();
+    bundle.set("/linux/rootfsPropagation", json!("rshared"));
+    bundle.write().unwrap();
+    let mounted = place.directory.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    // A host of its own, whose mounts are shared as on any machine that systemd has started.
+    let script = format!(
+        "mount --make-rshared / && mount -t tmpfs mine {m} && mkdir {m}/below && \
+         mount -t tmpfs mine {m}/below && {} --root {} run -b {} {}; \
+         grep -c ' {m}' /proc/self/mountinfo",
+        place.runtime.program.display(),
+        place.runtime.root.display(),
+        bundle.path().display(),
+        bundle.id,
+        m = mounted.display(),
+    );
+    let output =
+        std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ran\n2\n", "{output:?}");
+}

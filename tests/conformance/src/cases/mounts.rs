@@ -21,6 +21,10 @@ super::cases!(
     recursive_bind_shows_mounts_below,
     cgroup_mount_shows_only_its_own,
     rootfs_by_absolute_path,
+    recursive_attributes_reach_mounts_below,
+    an_id_mapped_mount_shows_other_owners,
+    the_roots_propagation_is_set,
+    a_mount_can_be_shared_with_the_host,
 );
 
 fn run(
@@ -237,4 +241,63 @@ fn rootfs_by_absolute_path(runtime: &Runtime) -> Result<(), String> {
     let root = bundle.rootfs();
     bundle.set("/root/path", json!(root));
     expect("output", bundle.run()?.expect(0)?.stdout.as_str(), "here\n")
+}
+
+fn recursive_attributes_reach_mounts_below(runtime: &Runtime) -> Result<(), String> {
+    let script = "touch /mnt/shm/x 2>/dev/null || echo refused; \
+                  grep ' /mnt/shm ' /proc/self/mounts | cut -d' ' -f4 | tr ',' '\\n' | grep -x -e ro -e noexec | sort -u";
+    let got = run(runtime, script, |b| {
+        b.push(
+            "/mounts",
+            json!({"destination": "/mnt", "type": "bind", "source": "/dev",
+            "options": ["rbind", "rro", "rnoexec"]}),
+        );
+    })?;
+    expect("output", got.as_str(), "refused\nnoexec\nro\n")
+}
+
+fn an_id_mapped_mount_shows_other_owners(runtime: &Runtime) -> Result<(), String> {
+    let outside = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let file = outside.path().join("f");
+    std::fs::write(&file, "").map_err(|e| e.to_string())?;
+    std::os::unix::fs::chown(&file, Some(70), Some(71)).map_err(|e| e.to_string())?;
+    let got = run(runtime, "stat -c '%u %g' /mnt/f", |b| {
+        b.push("/linux/namespaces", json!({"type": "user"}));
+        let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 2000}]);
+        b.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps.clone());
+        b.push(
+            "/mounts",
+            json!({"destination": "/mnt", "type": "bind", "source": outside.path(),
+            "options": ["bind", "idmap"], "uidMappings": maps, "gidMappings": maps}),
+        );
+    })?;
+    // Owner 70 of the disk is 100070 of the host is 70 of the container.
+    expect("owner", got.as_str(), "70 71\n")
+}
+
+fn the_roots_propagation_is_set(runtime: &Runtime) -> Result<(), String> {
+    for (name, mark) in [("shared", "shared:"), ("private", ""), ("unbindable", "unbindable")] {
+        let script = "grep ' / / \\| /.* / ' /proc/self/mountinfo | head -1";
+        let got = run(runtime, script, |b| {
+            b.set("/linux/rootfsPropagation", json!(name));
+        })?;
+        if mark.is_empty() {
+            if got.contains("shared:") || got.contains("unbindable") {
+                return Err(format!("{name}: expected a private mount, got {got:?}"));
+            }
+        } else {
+            expect_part(name, &got, mark)?;
+        }
+    }
+    Ok(())
+}
+
+fn a_mount_can_be_shared_with_the_host(runtime: &Runtime) -> Result<(), String> {
+    let got = run(runtime, "grep ' /mnt ' /proc/self/mountinfo", |b| {
+        b.push(
+            "/mounts",
+            json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["shared"]}),
+        );
+    })?;
+    expect_part("mount", &got, "shared:")
 }

@@ -13,6 +13,9 @@ super::cases!(
     a_user_namespace_can_bind_what_its_root_cannot_reach,
     sysctls_are_set,
     a_cgroup_namespace_hides_the_path,
+    a_time_namespace_has_its_offsets,
+    a_user_namespace_can_be_entered_again,
+    domainname_is_set,
 );
 
 const KINDS: [(&str, &str); 5] =
@@ -142,4 +145,31 @@ fn a_cgroup_namespace_hides_the_path(runtime: &Runtime) -> Result<(), String> {
     bundle.push("/linux/namespaces", json!({"type": "cgroup"}));
     let outcome = bundle.run()?;
     expect("paths", outcome.expect(0)?.stdout.as_str(), "/\n")
+}
+
+fn a_time_namespace_has_its_offsets(runtime: &Runtime) -> Result<(), String> {
+    let mut bundle = Bundle::new(runtime, "cut -d. -f1 /proc/uptime")?;
+    bundle.push("/linux/namespaces", json!({"type": "time"}));
+    bundle.set("/linux/timeOffsets", json!({"boottime": {"secs": 10_000_000, "nanosecs": 0}}));
+    let outcome = bundle.run()?;
+    let uptime: u64 =
+        outcome.expect(0)?.stdout.trim().parse().map_err(|_| outcome.stdout.clone())?;
+    if uptime < 10_000_000 {
+        return Err(format!("uptime: expected ten million seconds and more, got {uptime}"));
+    }
+    Ok(())
+}
+
+fn a_user_namespace_can_be_entered_again(runtime: &Runtime) -> Result<(), String> {
+    let mut bundle = Bundle::new(runtime, "sleep 1000")?;
+    with_user_namespace(&mut bundle);
+    bundle.start()?;
+    let outcome = bundle.exec(&[], &["sh", "-c", "id -u; tr -s ' ' </proc/self/uid_map"])?;
+    expect("output", outcome.expect(0)?.stdout.as_str(), "0\n 0 100000 2000\n")
+}
+
+fn domainname_is_set(runtime: &Runtime) -> Result<(), String> {
+    let mut bundle = Bundle::new(runtime, "cat /proc/sys/kernel/domainname")?;
+    bundle.set("/domainname", json!("inner.example"));
+    expect("domain", bundle.run()?.expect(0)?.stdout.as_str(), "inner.example\n")
 }

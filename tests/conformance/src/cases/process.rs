@@ -20,6 +20,13 @@ super::cases!(
     relative_program_is_found_in_path,
     hostname_is_set,
     a_missing_directory_is_made,
+    scheduler_is_set,
+    io_priority_is_set,
+    personality_is_set,
+    memory_policy_is_set,
+    exec_runs_on_its_processors,
+    unknown_capabilities_are_no_error,
+    listen_fds_arrive,
 );
 
 fn lines(
@@ -215,4 +222,78 @@ fn a_missing_directory_is_made(runtime: &Runtime) -> Result<(), String> {
         b.set("/process/cwd", json!("/new/dir"));
     })?;
     expect("directory", got, vec!["/new/dir".into()])
+}
+
+fn scheduler_is_set(runtime: &Runtime) -> Result<(), String> {
+    // Field 41 of stat is the policy, field 19 the nice value.
+    let got = lines(runtime, "cut -d' ' -f19,41 /proc/self/stat", |b| {
+        b.set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 7}));
+    })?;
+    expect("nice value and policy", got, vec!["7 3".into()])
+}
+
+fn io_priority_is_set(runtime: &Runtime) -> Result<(), String> {
+    let got = lines(runtime, "ionice", |b| {
+        b.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 6}));
+    })?;
+    expect("I/O priority", got, vec!["best-effort: prio 6".into()])
+}
+
+fn personality_is_set(runtime: &Runtime) -> Result<(), String> {
+    let got = lines(runtime, "uname -m", |b| {
+        b.set("/linux/personality", json!({"domain": "LINUX32"}));
+    })?;
+    expect("machine", got, vec!["i686".into()])
+}
+
+fn memory_policy_is_set(runtime: &Runtime) -> Result<(), String> {
+    if !std::path::Path::new("/proc/self/numa_maps").exists() {
+        return Ok(());
+    }
+    let got = lines(runtime, "grep -c ' bind:0 ' /proc/self/numa_maps", |b| {
+        b.set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"}));
+    })?;
+    match got.first().and_then(|n| n.parse::<u32>().ok()) {
+        Some(n) if n > 0 => Ok(()),
+        _ => Err(format!("mappings bound to node 0: expected some, got {got:?}")),
+    }
+}
+
+fn exec_runs_on_its_processors(runtime: &Runtime) -> Result<(), String> {
+    let mut bundle = Bundle::new(runtime, "sleep 1000")?;
+    bundle.set("/process/execCPUAffinity", json!({"initial": "0", "final": "0"}));
+    bundle.start()?;
+    let outcome = bundle.exec(&[], &["grep", "Cpus_allowed_list", "/proc/self/status"])?;
+    expect("processors", outcome.stdout.as_str(), "Cpus_allowed_list:\t0\n")
+}
+
+fn unknown_capabilities_are_no_error(runtime: &Runtime) -> Result<(), String> {
+    let got = lines(runtime, "cat /proc/self/status", |b| {
+        for set in ["bounding", "effective", "permitted"] {
+            b.set(&format!("/process/capabilities/{set}"), json!(["CAP_KILL", "CAP_OF_TOMORROW"]));
+        }
+    })?;
+    expect("CapEff", status_field(&got, "CapEff").as_str(), "0000000000000020")
+}
+
+fn listen_fds_arrive(runtime: &Runtime) -> Result<(), String> {
+    if runtime.hides_cgroup2 {
+        return Ok(());
+    }
+    let bundle = Bundle::new(runtime, "cat <&3; echo $LISTEN_FDS $LISTEN_PID")?;
+    bundle.write()?;
+    let script = format!(
+        "exec 3</etc/hostname; LISTEN_PID=$$ LISTEN_FDS=1 exec {} --root {} run -b {} {}",
+        runtime.program.display(),
+        runtime.root.display(),
+        bundle.path().display(),
+        bundle.id
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .map_err(|e| e.to_string())?;
+    let hostname = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let got = String::from_utf8_lossy(&output.stdout).into_owned();
+    expect("output", got, format!("{hostname}1 1\n"))
 }

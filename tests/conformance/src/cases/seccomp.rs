@@ -10,6 +10,7 @@ super::cases!(
     a_killing_action_kills,
     exec_is_filtered_too,
     unknown_names_are_ignored,
+    a_listener_gets_the_descriptor_and_the_state,
 );
 
 fn profile(rules: Value) -> Value {
@@ -74,4 +75,29 @@ fn unknown_names_are_ignored(runtime: &Runtime) -> Result<(), String> {
     let rules = json!([{"names": ["a_call_of_the_future", "mkdir"], "action": "SCMP_ACT_ERRNO"}]);
     bundle.set("/linux/seccomp", profile(rules));
     expect("output", bundle.run()?.expect(0)?.stdout.as_str(), "ok\n")
+}
+
+fn a_listener_gets_the_descriptor_and_the_state(runtime: &Runtime) -> Result<(), String> {
+    use std::io::Read;
+    let mut bundle = Bundle::new(runtime, "mkdir /tmp/x 2>&1; echo end")?;
+    let socket = bundle.path().join("listener");
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]);
+    let mut profile = profile(rules);
+    profile["listenerPath"] = json!(socket);
+    profile["listenerMetadata"] = json!("some words");
+    bundle.set("/linux/seccomp", profile);
+    let listener = std::os::unix::net::UnixListener::bind(&socket).map_err(|e| e.to_string())?;
+    let reader = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().map_err(|e| e.to_string())?;
+        let mut bytes = vec![0u8; 65536];
+        // Read without room for descriptors: the kernel closes them, so the call gets ENOSYS at once.
+        let n = stream.read(&mut bytes).map_err(|e| e.to_string())?;
+        serde_json::from_slice::<Value>(&bytes[..n]).map_err(|e| e.to_string())
+    });
+    let outcome = bundle.run()?;
+    let message = reader.join().map_err(|_| "the listener's thread ended".to_owned())??;
+    expect("metadata", message["metadata"].as_str(), Some("some words"))?;
+    expect("fds", &message["fds"], &json!(["seccompFd"]))?;
+    expect("id", message.pointer("/state/id").and_then(Value::as_str), Some(bundle.id.as_str()))?;
+    expect_part("output", &outcome.stdout, "Function not implemented")
 }

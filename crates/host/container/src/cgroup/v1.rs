@@ -220,7 +220,14 @@ fn set_block_io(groups: &Cgroups, io: &BlockIo) -> Result<()> {
             .or_else(|_| write(directory, "blkio.bfq.weight", &v.to_string()));
         result.map_err(refused("blockIO.weight", &v.to_string()))?;
     }
+    if let Some(v) = io.leaf_weight.filter(|v| *v != 0) {
+        put(directory()?, "blkio.leaf_weight", "blockIO.leafWeight", &v.to_string())?;
+    }
     for device in &io.weight_device {
+        if let Some(weight) = device.leaf_weight {
+            let line = format!("{}:{} {weight}", device.major, device.minor);
+            put(directory()?, "blkio.leaf_weight_device", "blockIO.weightDevice", &line)?;
+        }
         if let Some(weight) = device.weight {
             let line = format!("{}:{} {weight}", device.major, device.minor);
             let directory = directory()?;

@@ -59,6 +59,14 @@ pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Resu
     let bytes = |v: i64| if v < 0 { "max".to_owned() } else { v.to_string() };
     if let Some(memory) = &resources.memory {
         let limit = memory.limit.filter(|v| *v != 0);
+        if let (Some(true), Some(limit)) = (memory.check_before_update, limit) {
+            let usage = read(directory, "memory.current").and_then(|t| t.parse::<i64>().ok());
+            if let Some(usage) = usage.filter(|usage| limit > 0 && limit < *usage) {
+                let field = "linux.resources.memory.limit";
+                let expected = format!("at least what is in use ({usage}, checkBeforeUpdate)");
+                return Err(Error::config(field, expected, limit));
+            }
+        }
         // v1's value is memory and swap together, v2's is swap alone.
         match (memory.swap.filter(|v| *v != 0), limit) {
             (Some(-1), _) => put("memory.swap.max", "memory.swap", "max")?,
@@ -121,6 +129,15 @@ pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Resu
             write(directory, "io.bfq.weight", &v.to_string())
                 .or_else(|_| write(directory, "io.weight", &converted.to_string()))
                 .map_err(refused("blockIO.weight", &v.to_string()))?;
+        }
+        for device in &io.weight_device {
+            if let Some(weight) = device.weight {
+                let line = |w: u64| format!("{}:{} {w}", device.major, device.minor);
+                let converted = 1 + (u64::from(weight).saturating_sub(10)) * 9999 / 990;
+                write(directory, "io.bfq.weight", &line(u64::from(weight)))
+                    .or_else(|_| write(directory, "io.weight", &line(converted)))
+                    .map_err(refused("blockIO.weightDevice", &line(u64::from(weight))))?;
+            }
         }
         for (devices, key) in [
             (&io.throttle_read_bps_device, "rbps"),

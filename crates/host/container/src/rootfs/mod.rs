@@ -116,9 +116,17 @@ pub fn enter(plan: &RootPlan, root: Root, null: &OwnedFd) -> Result<()> {
         rustix::mount::mount_move(".", "/").map_err(failed("move to /"))?;
         rustix::process::chroot(".").map_err(failed("chroot to"))?;
     } else {
-        // Both names are the new root: the old one is mounted over it, and the directory we are in is
-        // the old one, so that it can be dropped without a path to it.
+        // Both names are the new root: the old one is mounted over it, and then only a descriptor leads to
+        // it. It is isolated before it is dropped: where the root's propagation is shared, its mounts are
+        // peers of the host's, which would go with them.
+        let old = rustix::fs::open(
+            "/",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(failed("open the old root of"))?;
         pivot_root(".", ".").map_err(failed("pivot_root"))?;
+        fchdir(&old).map_err(failed("enter the old root of"))?;
         mount_change(".", propagation_flags(libc::MS_SLAVE | libc::MS_REC))
             .map_err(failed("isolate the old root of"))?;
         unmount(".", UnmountFlags::DETACH).map_err(failed("drop the old root of"))?;

@@ -30,10 +30,8 @@ pub struct MountPlan {
     pub source: PathBuf,
     /// Parsed options.
     pub options: Options,
-    /// A detached copy of the source, made before the child lost the right to reach it.
+    /// A detached copy of the source, made before the child lost the right to reach it or to map its ids.
     pub tree: Option<OwnedFd>,
-    /// User namespace of an id-mapped mount.
-    pub user_namespace: Option<OwnedFd>,
 }
 
 impl MountPlan {
@@ -57,6 +55,24 @@ impl MountPlan {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
         open_tree(CWD, &self.source, flags).map_err(self.failed("open the source of"))
+    }
+
+    /// Opens the source and maps its ids, which takes the rights of the file system's own user namespace:
+    /// the caller's, not the container's.
+    ///
+    /// # Errors
+    /// As `open_tree(2)` and `mount_setattr(2)`.
+    pub fn open_mapped_source(&self, namespace: &OwnedFd, is_recursive: bool) -> Result<OwnedFd> {
+        let tree = self.open_source()?;
+        let attributes = IdMapMount {
+            set: attr::IDMAP,
+            clear: 0,
+            propagation: 0,
+            user_namespace: Some(namespace.as_fd()),
+        };
+        mount_setattr(tree.as_fd(), &attributes, is_recursive)
+            .map_err(self.failed("map the ids of"))?;
+        Ok(tree)
     }
 
     /// Makes the mount.
@@ -107,16 +123,6 @@ impl MountPlan {
         let (on, off) = self.options.attributes();
         if on | off != 0 {
             set(tree.as_fd(), on, off, false).map_err(self.failed("set the attributes of"))?;
-        }
-        if let (Some(namespace), Some(is_recursive)) = (&self.user_namespace, self.options.idmap) {
-            let attributes = IdMapMount {
-                set: attr::IDMAP,
-                clear: 0,
-                propagation: 0,
-                user_namespace: Some(namespace.as_fd()),
-            };
-            mount_setattr(tree.as_fd(), &attributes, is_recursive)
-                .map_err(self.failed("map the ids of"))?;
         }
         attach(&tree, &target).map_err(self.failed("bind"))?;
         self.finish(tree.as_fd())

@@ -37,6 +37,34 @@ pub struct Linux {
     #[serde(deserialize_with = "null_as_default")]
     pub time_offsets: BTreeMap<String, TimeOffset>,
     pub memory_policy: Option<MemoryPolicy>,
+    pub intel_rdt: Option<IntelRdt>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub net_devices: BTreeMap<String, NetDevice>,
+}
+
+/// Shares of caches and memory bandwidth.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct IntelRdt {
+    #[serde(rename = "closID", deserialize_with = "null_as_default")]
+    pub clos_id: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub schemata: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub l3_cache_schema: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub mem_bw_schema: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub enable_monitoring: bool,
+}
+
+/// An interface of the host that moves into the container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct NetDevice {
+    pub name: Option<String>,
 }
 
 /// A range of ids.

@@ -52,6 +52,7 @@ pub fn validate(spec: &Spec) -> Result<()> {
         (!linux.uid_mappings.is_empty(), "linux.uidMappings", NamespaceType::User),
         (!linux.gid_mappings.is_empty(), "linux.gidMappings", NamespaceType::User),
         (!linux.time_offsets.is_empty(), "linux.timeOffsets", NamespaceType::Time),
+        (!linux.net_devices.is_empty(), "linux.netDevices", NamespaceType::Network),
     ];
     for (is_set, field, kind) in needs {
         if is_set && !has(kind) {
@@ -91,6 +92,7 @@ pub fn validate(spec: &Spec) -> Result<()> {
             return Err(Error::config(field, "a path below /", "/"));
         }
     }
+    crate::netdev::check(&linux.net_devices)?;
     for key in linux.sysctl.keys() {
         sysctl(key, &has)?;
     }

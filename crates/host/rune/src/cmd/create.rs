@@ -6,11 +6,12 @@ use crate::enclave;
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
 use crate::log::Level;
-use container::{Entry, Options, Spec};
-use rustix::fd::OwnedFd;
+use container::{Entry, Options, Spec, console, life};
+use rustix::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-pub(crate) const OPTIONS: [Opt; 6] = [
+pub(crate) const OPTIONS: [Opt; 7] = [
+    value("pidfd-socket", None, "socket that gets a descriptor of the first process"),
     value("bundle", Some('b'), "directory of config.json (the current one)"),
     value("console-socket", None, "socket that gets the terminal's master end"),
     value("pid-file", None, "file for the process id"),
@@ -31,7 +32,12 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(globals: &Globals, args: &Args) -> Outcome {
     let options = options(globals, args, false, None)?;
+    let (socket, id) = (pidfd_socket(args)?, options.id.clone());
     let created = container::create(options)?;
+    if let Err(error) = send_pidfd(socket.as_ref(), &created.pidfd) {
+        let _ = life::delete(&globals.root, &id, true);
+        return Err(error);
+    }
     for warning in &created.warnings {
         globals.log.line(Level::Warning, warning);
     }
@@ -61,6 +67,7 @@ pub(crate) fn options(
         is_keyring_kept: args.is("no-new-keyring"),
         preserved_fds: args.number("preserve-fds")?.unwrap_or(0),
         is_foreground,
+        has_notify: manager().is_some(),
         is_systemd: globals.is_systemd,
         is_rootless: globals.is_rootless,
         entry: Entry::Program,
@@ -70,6 +77,24 @@ pub(crate) fn options(
     pass_listen_fds(&mut options)?;
     enclave::prepare(globals, &mut options)?;
     Ok(options)
+}
+
+/// The socket of whoever waits for the program's readiness.
+pub(crate) fn manager() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|s| !s.is_empty()).map(PathBuf::from)
+}
+
+/// Connects to `--pidfd-socket`, before the container has a say in what the path means.
+pub(crate) fn pidfd_socket(args: &Args) -> Result<Option<OwnedFd>, Failure> {
+    let path = args.get("pidfd-socket").filter(|s| !s.is_empty());
+    Ok(path.map(|p| console::connect_socket(std::path::Path::new(p))).transpose()?)
+}
+
+/// Sends a process's descriptor to whoever asked for it.
+pub(crate) fn send_pidfd(socket: Option<&OwnedFd>, pidfd: &OwnedFd) -> Result<(), Failure> {
+    let Some(socket) = socket else { return Ok(()) };
+    console::send_fds(socket.as_fd(), b"pidfd", &[pidfd.as_fd()])
+        .map_err(|e| Failure::new(format!("--pidfd-socket: {}", std::io::Error::from(e))))
 }
 
 /// Socket activation: descriptors from 3 on, counted in the environment, and the program is process 1.

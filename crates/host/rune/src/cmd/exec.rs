@@ -16,7 +16,8 @@ use rustix::fd::AsFd;
 use rustix::fs::{Mode, OFlags};
 use std::path::{Path, PathBuf};
 
-const OPTIONS: [Opt; 17] = [
+const OPTIONS: [Opt; 18] = [
+    value("pidfd-socket", None, "socket that gets a descriptor of the process"),
     value("console-socket", None, "socket that gets the terminal's master end"),
     value("cwd", None, "working directory"),
     value("env", Some('e'), "environment entry NAME=VALUE"),
@@ -157,7 +158,9 @@ fn ordinary(
         is_pause_ignored: args.is("ignore-paused"),
         sub_cgroup: args.get("cgroup").map(PathBuf::from),
     };
+    let socket = super::create::pidfd_socket(args)?;
     let executed = container::exec(directory, state, spec, options)?;
+    super::create::send_pidfd(socket.as_ref(), &executed.pidfd)?;
     for warning in &executed.warnings {
         globals.log.line(Level::Warning, warning);
     }

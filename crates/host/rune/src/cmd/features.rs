@@ -53,7 +53,12 @@ fn document() -> Value {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "memoryPolicy": {
+                "modes": container::MEMORY_POLICY_MODES.iter().map(|(n, _)| *n).collect::<Vec<_>>(),
+                "flags": container::MEMORY_POLICY_FLAGS.iter().map(|(n, _)| *n).collect::<Vec<_>>(),
+            },
+            "netDevices": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": {

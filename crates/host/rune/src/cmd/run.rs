@@ -5,9 +5,10 @@ use crate::args::{Args, End, Opt, switch, value};
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
 use crate::log::Level;
-use container::{Foreground, exit_code, life};
+use container::{Created, Foreground, Notify, exit_code, life};
 
-const OPTIONS: [Opt; 9] = [
+const OPTIONS: [Opt; 10] = [
+    value("pidfd-socket", None, "socket that gets a descriptor of the first process"),
     value("bundle", Some('b'), "directory of config.json (the current one)"),
     value("console-socket", None, "socket that gets the terminal's master end"),
     value("pid-file", None, "file for the process id"),
@@ -45,6 +46,7 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
     } else {
         drop(theirs);
     }
+    let socket = create::pidfd_socket(args)?;
     let created = container::create(options)?;
     for warning in &created.warnings {
         globals.log.line(Level::Warning, warning);
@@ -53,8 +55,10 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
         if is_proxied {
             foreground.attach(&ours)?;
         }
+        create::send_pidfd(socket.as_ref(), &created.pidfd)?;
+        foreground.pass_readiness(notify(&created)?);
         created.start()?;
-        foreground.wait(created.pid, &created.pidfd)
+        Ok::<_, Failure>(foreground.wait(created.pid, &created.pidfd)?)
     })();
     drop(foreground);
     let is_kept = args.is("keep") && outcome.is_ok();
@@ -68,14 +72,29 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
 fn detached(globals: &Globals, args: &Args) -> Outcome {
     let options = create::options(globals, args, true, None)?;
     let id = options.id.clone();
+    let socket = create::pidfd_socket(args)?;
     let created = container::create(options)?;
     for warning in &created.warnings {
         globals.log.line(Level::Warning, warning);
     }
-    if let Err(error) = created.start() {
+    let outcome = (|| {
+        create::send_pidfd(socket.as_ref(), &created.pidfd)?;
+        let notify = notify(&created)?;
+        created.start()?;
+        match notify {
+            Some(notify) => Ok::<_, Failure>(notify.wait(&created.pidfd)?),
+            None => Ok(()),
+        }
+    })();
+    if let Err(error) = outcome {
         drop(created);
         let _ = life::delete(&globals.root, &id, true);
-        return Err(Failure::from(error));
+        return Err(error);
     }
     Ok(0)
+}
+
+fn notify(created: &Created) -> Result<Option<Notify>, Failure> {
+    let Some(manager) = create::manager() else { return Ok(None) };
+    Ok(Notify::listen(&created.directory, &manager, created.state.pid)?)
 }

@@ -4,7 +4,7 @@ use super::Command;
 use crate::args::{Args, End};
 use crate::failure::Outcome;
 use crate::global::Globals;
-use container::{life, state::Directory};
+use container::{Notify, life, state::Directory};
 
 pub(crate) const COMMAND: Command = Command {
     name: "start",
@@ -18,6 +18,16 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(globals: &Globals, args: &Args) -> Outcome {
     let directory = Directory::open(&globals.root, args.only_word()?)?;
+    let Some(manager) = super::create::manager() else {
+        life::start(&directory)?;
+        return Ok(0);
+    };
+    let state = directory.state()?;
+    let pidfd = directory.pidfd(&state);
+    let notify = Notify::listen(&directory, &manager, state.pid)?;
     life::start(&directory)?;
+    if let (Some(notify), Some(pidfd)) = (notify, pidfd) {
+        notify.wait(&pidfd)?;
+    }
     Ok(0)
 }
