@@ -159,6 +159,44 @@ pub(crate) mod tests {
         assert_eq!(workload::digest::Hex(*data.bytes()).to_string(), expected);
     }
 
+    /// The vectors of docs/spec/bound-v1.md, made by other code than ours.
+    #[test]
+    fn the_vectors_of_the_specification() {
+        let text = include_str!("../../../../../docs/spec/bound-v1/vectors.json");
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+        assert!(vectors.len() > 1);
+        for vector in &vectors {
+            let hex = |value: &serde_json::Value| -> Vec<u8> {
+                let digits = value.as_str().unwrap().as_bytes().as_chunks::<2>().0;
+                let text = digits.iter().map(|pair| core::str::from_utf8(pair).unwrap());
+                text.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+            };
+            let key = |value: &serde_json::Value| match hex(value) {
+                spki if spki.is_empty() => vec![0; 48],
+                spki => Sha384::digest(&spki).to_vec(),
+            };
+            let expected = &vector["expected"];
+            let mut bytes = MAGIC.to_vec();
+            bytes.push(if vector["role"] == "client" { 1 } else { 2 });
+            bytes.extend([0; 3]);
+            bytes.extend((vector["epoch"].as_u64().unwrap() as u32).to_be_bytes());
+            bytes.extend(key(&vector["own_spki"]));
+            bytes.extend(key(&vector["peer_spki"]));
+            bytes.extend(hex(&expected["transcript"]));
+            bytes.extend(hex(&expected["binder"]));
+            let claims = &vector["platform_claims"];
+            let ours = super::super::claims::tests::encode_of(
+                &hex(&claims["config-digest"]),
+                &hex(&claims["instance-id"]),
+                &hex(&claims["runtime-version"]),
+            );
+            let buffer = hex(&expected["claims"]);
+            bytes.extend(buffer.strip_prefix(&ours[..]).expect("our claims come first"));
+            let data = Record::parse(&bytes).unwrap().report_data(&ours);
+            assert_eq!(data.bytes()[..], hex(&expected["report_data"]), "{}", vector["name"]);
+        }
+    }
+
     #[test]
     fn every_field_changes_the_report_data() {
         let good = record(b"more");

@@ -21,11 +21,15 @@ const TEXT: u8 = 3 << 5;
 /// at each start.
 #[must_use]
 pub fn encode(config_digest: &[u8; 32], instance_id: &[u8; INSTANCE_ID_SIZE]) -> Vec<u8> {
+    map(config_digest, instance_id, RUNTIME_VERSION.as_bytes())
+}
+
+fn map(config_digest: &[u8], instance_id: &[u8], runtime_version: &[u8]) -> Vec<u8> {
     // Ascending by encoded key, as deterministic encoding wants it: here, by length.
     let entries: [(&str, &[u8]); 3] = [
         ("instance-id", instance_id),
         ("config-digest", config_digest),
-        ("runtime-version", RUNTIME_VERSION.as_bytes()),
+        ("runtime-version", runtime_version),
     ];
     let mut out = Vec::new();
     head(MAP, entries.len(), &mut out);
@@ -47,8 +51,13 @@ fn head(major: u8, count: usize, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The claims of another enclave.
+    pub(crate) fn encode_of(config: &[u8], instance: &[u8], version: &[u8]) -> Vec<u8> {
+        map(config, instance, version)
+    }
 
     #[test]
     fn the_encoding_is_the_specified_one() {
