@@ -7,6 +7,7 @@ mod devices;
 mod machine;
 mod needs;
 mod paths;
+mod quotes;
 pub(crate) mod request;
 mod settings;
 
@@ -90,7 +91,8 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
     let sigstruct = read_sigstruct(&pack)?;
     let loaded = rustix::fs::fstat(&pack.sgxs).map_err(std::io::Error::from)?.st_size;
     needs::check_limits(&options.spec, &manifest, u64::try_from(loaded).unwrap_or(0))?;
-    check_profile(options, Some(machine.is_emulated()))?;
+    let quotes = quotes::service(globals, &machine, &manifest.attestation);
+    check_profile(options, Some((machine.is_emulated(), quotes.is_some())))?;
     if machine.is_emulated() {
         globals.log.line(Level::Debug, "emulated: no hardware protects this container");
     } else {
@@ -99,6 +101,7 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
     let options_inside = urts::Options {
         max_threads: manifest.enclave.threads as usize,
         log,
+        quotes,
         ..urts::Options::default()
     };
     let emulated = machine.is_emulated();
@@ -129,8 +132,9 @@ fn enter(
     options.entry = Entry::InProcess(Box::new(move |inside| crate::runelet::run(inside, launch)));
 }
 
-/// Checks the seccomp profile. What a third party's runtime needs is not known (`None`).
-fn check_profile(options: &Options, is_emulated: Option<bool>) -> Result<(), Failure> {
+/// Checks the seccomp profile. What a third party's runtime needs is not known (`None`); of ours it depends on
+/// whether it is emulated and whether it makes quotes.
+fn check_profile(options: &Options, ours: Option<(bool, bool)>) -> Result<(), Failure> {
     let Some(profile) = &options.spec.linux.seccomp else { return Ok(()) };
     let filter = Filter::new(profile)?;
     if filter.listener.is_some() {
@@ -138,7 +142,8 @@ fn check_profile(options: &Options, is_emulated: Option<bool>) -> Result<(), Fai
             "linux.seccomp: expected no SCMP_ACT_NOTIFY in an enclave container, got one",
         ));
     }
-    is_emulated.map_or(Ok(()), |is_emulated| needs::check_filter(&filter, is_emulated))
+    let Some((is_emulated, has_quotes)) = ours else { return Ok(()) };
+    needs::check_filter(&filter, is_emulated, has_quotes)
 }
 
 fn c_string(text: &str) -> Result<CString, Failure> {

@@ -49,15 +49,22 @@ pub(crate) fn check_limits(spec: &Spec, manifest: &Manifest, loaded: u64) -> Res
 ///
 /// # Errors
 /// The calls that it forbids.
-pub(crate) fn check_filter(filter: &Filter, is_emulated: bool) -> Result<(), Failure> {
+pub(crate) fn check_filter(
+    filter: &Filter,
+    is_emulated: bool,
+    has_quotes: bool,
+) -> Result<(), Failure> {
     use urts::seccomp::{SYSCALLS, SYSCALLS_EMULATOR, SYSCALLS_HARDWARE, missing};
     let driver = if is_emulated { SYSCALLS_EMULATOR } else { SYSCALLS_HARDWARE };
+    // The emulated platform is in this process and computes.
+    let quotes = if has_quotes && !is_emulated { super::quotes::SYSCALLS_DAEMON } else { &[] };
     let serves = |name: &str| {
         // Docker's profile cannot look into clone3's structure, so it answers ENOSYS, and threads are made
         // with clone.
         filter.allows(name) || (name == "clone3" && filter.hides(name) && filter.allows("clone"))
     };
-    let forbidden: Vec<_> = missing(SYSCALLS, serves).chain(missing(driver, serves)).collect();
+    let needed = [SYSCALLS, driver, quotes];
+    let forbidden: Vec<_> = needed.into_iter().flat_map(|calls| missing(calls, serves)).collect();
     if forbidden.is_empty() {
         return Ok(());
     }
@@ -78,7 +85,7 @@ mod tests {
                 {{"names":["clone3"],"action":"SCMP_ACT_ERRNO","errnoRet":{clone3}}}]}}"#
         );
         let filter = Filter::new(&serde_json::from_str(&profile).unwrap()).unwrap();
-        check_filter(&filter, true).err().map(|failure| failure.message)
+        check_filter(&filter, true, true).err().map(|failure| failure.message)
     }
 
     /// Docker's default profile answers clone3 with ENOSYS; it was refused.
