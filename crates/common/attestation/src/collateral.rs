@@ -100,16 +100,16 @@ impl Collateral {
     }
 }
 
-mod hex_bytes {
+pub(crate) mod hex_bytes {
     use alloc::vec::Vec;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&crate::hex::Hex(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = alloc::borrow::Cow::<'de, str>::deserialize(from)?;
         crate::hex::vec(&text).map_err(D::Error::custom)
     }

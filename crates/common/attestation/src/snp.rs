@@ -1,20 +1,10 @@
 //! AMD SEV-SNP: attestation reports of versions 2 to 5, by chip (VCEK) or cloud provider (VLEK).
 //!
-//! Start with [`Verifier::examine_snp`]. The anchor is AMD's root for the product
-//! (ARK), which the policy pins by its digest; none is trusted by itself.
+//! Start with [`Verifier::examine_snp`]. The anchor is AMD's root for the product (ARK), which the policy pins by
+//! its digest; none is trusted by itself.
 //!
 //! What it does not do: fetch certificates, or judge what AMD does not publish. See [`policy`] for what
 //! the policy has to say itself.
-
-pub mod extensions;
-mod genuine;
-pub mod policy;
-pub mod product;
-pub mod report;
-pub mod table;
-pub mod tcb;
-
-pub use genuine::{Endorsements, SnpClaims};
 
 use alloc::boxed::Box;
 
@@ -23,6 +13,18 @@ use crate::claims::{Claims, Measurement, Platform, Tee};
 use crate::crypto::Crypto;
 use crate::time::Now;
 use crate::verify::{Examination, Verifier};
+
+mod document;
+pub mod extensions;
+mod genuine;
+pub mod policy;
+pub mod product;
+pub mod report;
+pub mod table;
+pub mod tcb;
+
+pub use document::{EndorsementsDocument, EndorsementsError, MAX_ENDORSEMENTS_BYTES};
+pub use genuine::{Endorsements, SnpClaims};
 
 impl<C: Crypto> Verifier<C> {
     /// Examines an attestation report with what vouches for it. Four signatures: CRL, authority, key, report.

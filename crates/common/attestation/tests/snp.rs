@@ -614,3 +614,26 @@ fn a_report_signed_by_somebody_elses_key_is_refused() {
     made.report[0x2a0..].fill(0);
     refuses(&appraise(&made), &[CheckId::SnpSignature]);
 }
+
+/// The policy in `docs/snp.md` is one, and says what its comments say.
+#[test]
+fn the_documented_policy_is_read() {
+    let page = include_str!("../../../../docs/snp.md");
+    let (_, rest) = page.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let (long, short) = ("ab".repeat(48), "ab".repeat(32));
+    let filled = example
+        .replace("host_data = \"…\"", &format!("host_data = \"{short}\""))
+        .replace('…', &long);
+    let policy = Policy::from_toml(&filled).expect("a policy");
+    assert_eq!(policy.roots, [RustCrypto.sha256(MILAN.root)]);
+    assert_eq!(policy.snp_platform.min_tcb.len(), 2);
+    let defaults = attestation::policy::SnpPlatformRule::default();
+    let shown = attestation::policy::SnpPlatformRule {
+        min_tcb: Vec::new(),
+        author_keys: Vec::new(),
+        id_keys: Vec::new(),
+        ..policy.snp_platform
+    };
+    assert_eq!(shown, defaults);
+}
