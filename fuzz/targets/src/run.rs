@@ -1,5 +1,13 @@
 //! The targets.
 
+use attestation::ear::{TokenPolicy, TokenVerdict};
+use attestation::snp::extensions::EndorsementKey;
+use attestation::snp::product::Product;
+use attestation::snp::report::Report;
+use attestation::snp::table::CertificateTable;
+use attestation::snp::tcb::Tcb;
+use attestation::x509::Certificate;
+use attestation::{CheckId, Now};
 use hostcall::{BLOCK_SIZE, DATA_SIZE};
 use libos::elf;
 use libos::patch::{Action, CHUNK_SIZE, Image};
@@ -157,4 +165,74 @@ fn block(bytes: &[u8]) -> Vec<u64> {
         *word = u64::from_le_bytes(eight);
     }
     words
+}
+
+/// SEV-SNP attestation reports. Every field of what is read can be asked for.
+pub fn snp_report(bytes: &[u8]) {
+    let Ok(report) = Report::parse(bytes) else { return };
+    assert_eq!(report.bytes()[..], *bytes);
+    assert!((2..=5).contains(&report.version()));
+    assert_eq!(report.product().is_some(), report.version() >= 3);
+    assert_eq!(report.mitigations().is_some(), report.version() == 5);
+    // What is not signed is R, S, or zero.
+    let (signed, signature) = (report.signed(), report.signature());
+    let mut again = vec![0; bytes.len()];
+    again[..signed.len()].copy_from_slice(signed);
+    for (scalar, start) in signature.chunks(48).zip([signed.len(), signed.len() + 72]) {
+        again[start..start + 48].copy_from_slice(scalar);
+        again[start..start + 48].reverse();
+    }
+    assert_eq!(again, bytes);
+    for product in Product::ALL {
+        let _ = Tcb::from_bytes(report.reported_tcb(), product).to_string();
+    }
+    let _ = format!("{report:?}");
+}
+
+/// The certificate of a VCEK or VLEK, down to AMD's extensions.
+pub fn snp_key(bytes: &[u8]) {
+    if let Some(product) = endorsement_key(bytes) {
+        assert!(Product::ALL.contains(&product));
+    }
+}
+
+/// The product of a certificate that has AMD's extensions.
+pub(crate) fn endorsement_key(bytes: &[u8]) -> Option<Product> {
+    let certificate = Certificate::parse(bytes).ok()?;
+    let extensions = certificate.extensions().map(|extension| (extension.oid, extension.value));
+    let key = EndorsementKey::parse(extensions).ok()?;
+    assert_eq!(key.tcb.fmc.is_some(), key.product == Product::Turin);
+    Some(key.product)
+}
+
+/// The certificate table of an extended report. What it gives lies in it.
+pub fn snp_table(bytes: &[u8]) {
+    let Ok(table) = CertificateTable::parse(bytes) else { return };
+    for part in [table.ark, table.ask, table.vcek, table.vlek, table.crl].into_iter().flatten() {
+        assert!(bytes.as_ptr_range().contains(&part.as_ptr()) || part.is_empty());
+        assert!(part.len() <= bytes.len());
+    }
+}
+
+/// EAR tokens, verified with a key that signed none of them: each check runs, and none is accepted.
+pub fn ear_token(bytes: &[u8]) {
+    if let Some(verdict) = token(bytes) {
+        assert!(verdict.token.is_none() && !verdict.checks.holds(CheckId::TokenSignature));
+        for check in &verdict.checks {
+            assert!(!check.to_string().is_empty());
+        }
+    }
+}
+
+/// Whether the claims of a token can be read.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    token(bytes).is_some_and(|verdict| verdict.checks.holds(CheckId::TokenClaims))
+}
+
+fn token(bytes: &[u8]) -> Option<TokenVerdict> {
+    let text = core::str::from_utf8(bytes).ok()?;
+    // No point of the curve: nothing verifies.
+    let policy = TokenPolicy::new([4; 65]);
+    let crypto = attestation::crypto::RustCrypto;
+    Some(attestation::ear::verify(text, &policy, Now::given(1_767_225_600), &crypto))
 }

@@ -9,6 +9,13 @@ use workload::manifest::{
 use workload::meta::{NewInode, NewKind};
 use workload::request::{Kind, Mount, Request, Rlimit};
 
+/// A vector of the crate attestation.
+macro_rules! vector {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../crates/common/attestation/tests/vectors/", $name)).to_vec()
+    };
+}
+
 pub(crate) fn sgxs() -> Vec<Vec<u8>> {
     let ecreate = Ecreate { ssaframesize_pages: 1, size: 0x10000 };
     let mut writer = Writer::new(Io(Vec::new()), ecreate).expect("canonical");
@@ -236,4 +243,65 @@ pub(crate) fn hostcall_reply() -> Vec<Vec<u8>> {
             reply
         })
         .collect()
+}
+
+/// Real reports of versions 2 and 3, and one of version 5 that was made.
+pub(crate) fn snp_report() -> Vec<Vec<u8>> {
+    vec![
+        vector!("snp/report_milan.bin"),
+        vector!("snp/report_genoa.bin"),
+        vector!("made/report_turin.bin"),
+    ]
+}
+
+pub(crate) fn snp_key() -> Vec<Vec<u8>> {
+    vec![
+        vector!("snp/vcek_milan.der"),
+        vector!("snp/vcek_genoa.der"),
+        vector!("snp/vcek_turin.der"),
+        vector!("made/vlek_milan.der"),
+    ]
+}
+
+/// Two entries, the end, and their bytes.
+pub(crate) fn snp_table() -> Vec<Vec<u8>> {
+    let vcek = [
+        0x8d, 0x75, 0xda, 0x63, 0x64, 0xe6, 0x64, 0x45, 0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac,
+        0xcd,
+    ];
+    let mut table = Vec::new();
+    for (id, offset, length) in [(vcek, 72_u32, 8_u32), ([7; 16], 80, 4), ([0; 16], 0, 0)] {
+        table.extend(id);
+        table.extend(offset.to_le_bytes());
+        table.extend(length.to_le_bytes());
+    }
+    table.extend([1; 12]);
+    vec![table, Vec::new()]
+}
+
+/// Both spellings; the payload of the second is crate ear 0.6's.
+pub(crate) fn ear_token() -> Vec<Vec<u8>> {
+    // {"alg":"ES256"}, and the payload between.
+    let token = |payload: &[u8]| {
+        let mut token = b"eyJhbGciOiJFUzI1NiJ9.".to_vec();
+        token.extend(base64url(payload));
+        token.extend(b".AAAA");
+        token
+    };
+    let dotted = vector!("ear/ear-0.5.jwt");
+    let underscored = vector!("ear/ear-0.6.json");
+    vec![dotted.trim_ascii_end().to_vec(), token(underscored.trim_ascii_end())]
+}
+
+/// base64url without padding.
+fn base64url(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = Vec::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte));
+        let bits = bits << (8 * (3 - group.len()));
+        let digits = (0..=group.len()).map(|i| DIGITS[(bits >> (18 - 6 * i) & 63) as usize]);
+        text.extend(digits);
+    }
+    text
 }
