@@ -100,16 +100,16 @@ impl Collateral {
     }
 }
 
-pub(crate) mod hex_bytes {
+mod hex_bytes {
     use alloc::vec::Vec;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&crate::hex::Hex(bytes))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = alloc::borrow::Cow::<'de, str>::deserialize(from)?;
         crate::hex::vec(&text).map_err(D::Error::custom)
     }

@@ -14,7 +14,6 @@ use crate::crypto::Crypto;
 use crate::time::Now;
 use crate::verify::{Examination, Verifier};
 
-mod document;
 pub mod extensions;
 mod genuine;
 pub mod policy;
@@ -23,7 +22,6 @@ pub mod report;
 pub mod table;
 pub mod tcb;
 
-pub use document::{EndorsementsDocument, EndorsementsError, MAX_ENDORSEMENTS_BYTES};
 pub use genuine::{Endorsements, SnpClaims};
 
 impl<C: Crypto> Verifier<C> {

@@ -615,10 +615,10 @@ fn a_report_signed_by_somebody_elses_key_is_refused() {
     refuses(&appraise(&made), &[CheckId::SnpSignature]);
 }
 
-/// The policy in `docs/snp.md` is one, and says what its comments say.
+/// The policy in `docs/attestation/snp.md` is one, and says what its comments say.
 #[test]
 fn the_documented_policy_is_read() {
-    let page = include_str!("../../../../docs/snp.md");
+    let page = include_str!("../../../../docs/attestation/snp.md");
     let (_, rest) = page.split_once("```toml\n").expect("an example");
     let (example, _) = rest.split_once("```").expect("its end");
     let (long, short) = ("ab".repeat(48), "ab".repeat(32));
