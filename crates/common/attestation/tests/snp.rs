@@ -104,6 +104,41 @@ fn real_reports_are_authentic_while_their_crl_lasts() {
     }
 }
 
+/// There is no real report of Turin, but a real chain: it holds down to the endorsement key.
+#[test]
+fn the_real_chain_of_turin_holds_and_its_root_stands_for_hardware() {
+    let root = vector!("ark_turin.der");
+    let (key, authority) = (vector!("vcek_turin.der"), vector!("ask_turin.der"));
+    let made = Setup::vcek("Turin", 5).make();
+    let endorsements = Endorsements { key, authority, crl: &made.crl };
+    let verifier = verifier(root);
+    assert!(!verifier.anchor().is_emulated());
+    let examination = verifier.examine_snp(&made.report, &endorsements, Now::given(NOW));
+    for id in [
+        CheckId::RootValidity,
+        CheckId::SnpAuthoritySignature,
+        CheckId::SnpAuthorityConstraints,
+        CheckId::SnpKeyFormat,
+        CheckId::SnpKeySignature,
+        CheckId::SnpKeyIssuer,
+        CheckId::SnpKeyConstraints,
+        CheckId::SnpKeyValidity,
+        CheckId::SnpProduct,
+    ] {
+        assert!(examination.checks().holds(id), "{id}");
+    }
+    // Nothing made here vouches for real certificates, or is vouched for by them.
+    for id in [
+        CheckId::RootCrlSignature,
+        CheckId::SnpAuthorityRevocation,
+        CheckId::SnpSignature,
+        CheckId::SnpTcb,
+        CheckId::SnpChip,
+    ] {
+        assert!(!examination.checks().holds(id), "{id}");
+    }
+}
+
 #[test]
 fn both_backends_check_the_same_signatures() {
     for real in [MILAN, GENOA] {

@@ -1,8 +1,8 @@
 //! JSON in which no object has a key twice.
 //!
 //! Where two readers take different ones of two equal keys, a token means one thing to who signed it and
-//! another to who obeys it. serde_json takes the last; RFC 8725 section 3.2 and RFC 7519 section 4 leave
-//! refusing to the reader. We refuse. Depth is bounded by serde_json (128).
+//! another to who obeys it. RFC 7519 section 4 lets a reader refuse or take the last; serde_json takes the last. We
+//! refuse. Depth is bounded by serde_json (128).
 
 use core::fmt;
 

@@ -22,8 +22,8 @@ impl Product {
 
     /// By CPUID's combined family and model, as reports have them from version 3 on.
     ///
-    /// From AMD documents 55898, 55901 and 57238 (processor programming references of families 19h and 1Ah).
-    /// Models that we have no document for are unknown, and a report of them is refused.
+    /// The ranges are those that AMD's own tools use (crate sev 8, `Generation::identify_cpu`). Models outside of
+    /// them are unknown, and a report of them is refused.
     #[must_use]
     pub const fn from_cpuid(family: u8, model: u8) -> Option<Self> {
         match (family, model) {
