@@ -185,10 +185,13 @@ fn check_manifest(manifest: &Manifest, layout: Layout, report: &ReportBody) {
         host::refuse(format_args!("ATTRIBUTES.DEBUG: expected {expected}, got {is_debug}"));
     }
     // Whoever starts the enclave chooses CONFIGID, and it goes into keys and evidence.
-    let expected = manifest.identity.config_id.as_ref().map_or([0; 64], |id| id.0);
-    if report.configid != [0; 64] && report.configid != expected {
-        let (expected, got) = (manifest::Hex(expected), manifest::Hex(report.configid));
-        host::refuse(format_args!("CONFIGID: expected 0 or {expected:?}, got {got:?}"));
+    let expected = manifest.identity.config_id.as_ref();
+    if report.configid != [0; 64] && expected.is_none_or(|id| report.configid != id.0) {
+        let got = manifest::Hex(report.configid);
+        match expected {
+            Some(id) => host::refuse(format_args!("CONFIGID: expected 0 or {id}, got {got}")),
+            None => host::refuse(format_args!("CONFIGID: expected 0, got {got}")),
+        }
     }
 }
 

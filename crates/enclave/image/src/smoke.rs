@@ -272,14 +272,24 @@ fn trapped_syscall(platform: &'static dyn Platform) -> Result<(), String> {
     let code = [0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc3, 0x0f, 0x0b];
     let mut context = program(platform, &code)?;
     let illegal = UserExit::Exception { vector: 6, error_code: 0, address: 0 };
-    expect("exit at SYSCALL", platform.run_user(&mut context), illegal)?;
+    expect("exit at SYSCALL", exit_of(platform, &mut context), illegal)?;
     expect("RIP at SYSCALL", context.regs.rip, AT + 5)?;
     expect("RAX", context.regs.rax, 39)?;
     context.regs.rax = 4242;
     context.regs.rip += 2;
-    expect("exit at UD2", platform.run_user(&mut context), illegal)?;
+    expect("exit at UD2", exit_of(platform, &mut context), illegal)?;
     expect("RIP at UD2", context.regs.rip, AT + 9)?;
     expect("RBX", context.regs.rbx, 4242)
+}
+
+/// Runs the program until it leaves user mode by itself. The host may interrupt it at any time.
+fn exit_of(platform: &'static dyn Platform, context: &mut UserContext) -> UserExit {
+    loop {
+        match platform.run_user(context) {
+            UserExit::Interrupted => {}
+            exit => return exit,
+        }
+    }
 }
 
 /// `lea rcx, [rip + 9]; jmp gs:[entry]` and what comes after it.
@@ -312,7 +322,7 @@ fn patched_syscall(platform: &'static dyn Platform) -> Result<(), String> {
     context.regs = expected.clone();
     context.xmm[3] = [0x33; 16];
     for round in 0..3 {
-        expect("exit", platform.run_user(&mut context), UserExit::Syscall)?;
+        expect("exit", exit_of(platform, &mut context), UserExit::Syscall)?;
         expect("RIP after the site", context.regs.rip, AT + 16)?;
         let got = Registers {
             rip: expected.rip,
@@ -343,7 +353,7 @@ fn vector_state(platform: &'static dyn Platform) -> Result<(), String> {
     context.xstate.0[512] |= 2;
     // Round towards zero, so that MXCSR is seen to survive as well.
     context.xstate.0[24..28].copy_from_slice(&0x7f80_u32.to_le_bytes());
-    expect("exit", platform.run_user(&mut context), UserExit::Syscall)?;
+    expect("exit", exit_of(platform, &mut context), UserExit::Syscall)?;
     expect("XMM1 at the call", context.xmm[1], pattern)?;
     log(platform, "the host may spoil vector registers now".into());
     let copy = {
@@ -355,7 +365,7 @@ fn vector_state(platform: &'static dyn Platform) -> Result<(), String> {
     expect("captured MXCSR", &copy.xstate.0[24..28], &0x7f80_u32.to_le_bytes()[..])?;
     *context = copy;
     let illegal = UserExit::Exception { vector: 6, error_code: 0, address: 0 };
-    expect("exit", platform.run_user(&mut context), illegal)?;
+    expect("exit", exit_of(platform, &mut context), illegal)?;
     expect("full state", context.xstate_is_full, true)?;
     expect("XMM2 after it", &context.xstate.0[192..208], &pattern[..])?;
     expect("MXCSR after it", &context.xstate.0[24..28], &0x7f80_u32.to_le_bytes()[..])
@@ -365,7 +375,7 @@ fn exceptions(platform: &'static dyn Platform) -> Result<(), String> {
     // mov rax, [0x800000]
     let read = [0x48, 0x8b, 0x04, 0x25, 0, 0, 0x80, 0];
     let mut context = program(platform, &read)?;
-    match platform.run_user(&mut context) {
+    match exit_of(platform, &mut context) {
         UserExit::Exception { vector: 14, address: 0x80_0000, error_code }
             if error_code & 2 == 0 => {}
         other => return Err(format!("read of an absent page: got {other:x?}")),
@@ -373,22 +383,22 @@ fn exceptions(platform: &'static dyn Platform) -> Result<(), String> {
     // mov [AT], rax: the code page is not writable
     let write = [0x48, 0x89, 0x04, 0x25, 0, 0, 0x40, 0];
     let mut context = program(platform, &write)?;
-    match platform.run_user(&mut context) {
+    match exit_of(platform, &mut context) {
         UserExit::Exception { vector: 14, address: AT, error_code } if error_code & 2 != 0 => {}
         other => return Err(format!("write of a read-only page: got {other:x?}")),
     }
     // xor ecx, ecx; div ecx
     let mut context = program(platform, &[0x31, 0xc9, 0xf7, 0xf1])?;
     let divide = UserExit::Exception { vector: 0, error_code: 0, address: 0 };
-    expect("division by zero", platform.run_user(&mut context), divide)?;
+    expect("division by zero", exit_of(platform, &mut context), divide)?;
     // int3: the CPU reports RIP after it.
     let mut context = program(platform, &[0xcc])?;
     let breakpoint = UserExit::Exception { vector: 3, error_code: 0, address: 0 };
-    expect("breakpoint", platform.run_user(&mut context), breakpoint)?;
+    expect("breakpoint", exit_of(platform, &mut context), breakpoint)?;
     for rip in [0, 0x1000, platform.user_range().end, 1 << 46, u64::MAX] {
         context.regs.rip = rip;
         let refused = UserExit::Exception { vector: 13, error_code: 0, address: 0 };
-        expect("RIP outside user space", platform.run_user(&mut context), refused)?;
+        expect("RIP outside user space", exit_of(platform, &mut context), refused)?;
     }
     Ok(())
 }
@@ -397,20 +407,20 @@ fn flags(platform: &'static dyn Platform) -> Result<(), String> {
     // Direction flag and alignment check set at a patched call must reach neither the library OS nor be lost.
     let mut context = program(platform, &patched(platform, &[0x0f, 0x0b]))?;
     context.regs.rflags = 1 << 10 | 1 << 18;
-    expect("exit", platform.run_user(&mut context), UserExit::Syscall)?;
+    expect("exit", exit_of(platform, &mut context), UserExit::Syscall)?;
     let flags: u64;
     // SAFETY: reads the flags.
     unsafe { core::arch::asm!("pushfq", "pop {}", out(reg) flags) };
     expect("DF, AC, TF, NT in the library OS", flags & 0x4_4500, 0)?;
     expect("DF and AC of the program", context.regs.rflags & 0x4_0400, 0x4_0400)?;
     let illegal = UserExit::Exception { vector: 6, error_code: 0, address: 0 };
-    expect("exit", platform.run_user(&mut context), illegal)?;
+    expect("exit", exit_of(platform, &mut context), illegal)?;
     expect("DF and AC after the call", context.regs.rflags & 0x4_0400, 0x4_0400)?;
     log(platform, "the flags survive".into());
     // A poisoned extended state does not make XRSTOR fault.
     context.xstate.0.fill(0xff);
     context.regs.rip = AT + 16;
-    expect("poisoned state", platform.run_user(&mut context), illegal)
+    expect("poisoned state", exit_of(platform, &mut context), illegal)
 }
 
 /// Whatever the host leaves in the processor, a return from a host call finds the constants.
@@ -535,14 +545,7 @@ fn speed(platform: &'static dyn Platform) -> Result<(), String> {
     };
     let patched = best(&mut || {
         for _ in 0..ROUNDS / 20 {
-            let exit = loop {
-                match platform.run_user(&mut context) {
-                    // A kick of the storm before may come as late as this.
-                    UserExit::Interrupted => {}
-                    exit => break exit,
-                }
-            };
-            expect("exit", exit, UserExit::Syscall)?;
+            expect("exit", exit_of(platform, &mut context), UserExit::Syscall)?;
         }
         Ok(())
     })?;

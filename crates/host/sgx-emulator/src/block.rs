@@ -105,6 +105,8 @@ pub(crate) struct Block {
     pub(crate) entry: u64,
     pub(crate) entry_fs: u64,
     pub(crate) entry_gs: u64,
+    /// RFLAGS that the host leaves at EENTER; 0: as they are.
+    pub(crate) entry_flags: u64,
     /// CSSA that EENTER returns in RAX.
     pub(crate) cssa: u64,
     /// SSA frame (XSAVE area) that is current at EENTER, or is resumed from.
@@ -205,6 +207,7 @@ impl Slot {
                 entry: 0,
                 entry_fs: 0,
                 entry_gs: 0,
+                entry_flags: 0,
                 cssa: 0,
                 ssa: 0,
                 gprsgx: 0,

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     /// Different for each enclave of this process.
     pub(crate) id: u64,
     pub(crate) mode: Mode,
+    /// RFLAGS at every EENTER; 0: as the host has them.
+    entry_flags: AtomicU64,
     pub(crate) ssaframesize: u32,
     pub(crate) miscselect: Miscselect,
     pub(crate) xfrm: u64,
@@ -121,6 +123,13 @@ struct Building {
 }
 
 impl EmulatedEnclave {
+    /// Leaves these flags set in RFLAGS at every EENTER, as a hostile host can: what an enclave makes of them is
+    /// its own affair. The enclave must be one that clears them before it leaves.
+    pub fn leave_flags_at_entry(&self, flags: u64) {
+        const RESERVED_ONE: u64 = 1 << 1;
+        self.shared.entry_flags.store(flags | RESERVED_ONE, Ordering::Relaxed);
+    }
+
     pub(crate) fn create(
         bytes: &[u8; 4096],
         mode: Mode,
@@ -145,6 +154,7 @@ impl EmulatedEnclave {
         let shared = Box::new(Shared {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             mode,
+            entry_flags: AtomicU64::new(0),
             ssaframesize,
             miscselect,
             xfrm: attributes.xfrm.bits(),
@@ -444,6 +454,7 @@ impl Enclave for EmulatedEnclave {
                 (*block).entry_gs = state.ogsbase;
                 (*block).xfrm = shared.xfrm;
             }
+            (*block).entry_flags = shared.entry_flags.load(Ordering::Relaxed);
             // A full barrier, so that a kicker that misses us has published its reason before we look
             // for it inside.
             state.owner.swap((*block).thread_id, Ordering::SeqCst);

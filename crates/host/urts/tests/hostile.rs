@@ -10,9 +10,10 @@ use hostcall::BLOCK_SIZE;
 use sgx::driver::{
     Driver, DriverError, Enclave, EntryLeaf, Exit, ModifiedType, PassedRegisters, Protection,
 };
-use sgx_emulator::{EmulatedEnclave, Emulator, Mode};
+use sgx::{AttributeFlags, Secs};
+use sgx_emulator::{EmulatedEnclave, Emulator, Mode, RESUME_REASON};
 use smoke::Outcome;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,14 @@ enum Deed {
     EnterEndedThreads,
     /// Leaves MXCSR and x87 poisoned at every entry.
     PoisonState,
+    /// Leaves the direction and alignment-check flags set at every entry.
+    PoisonFlags,
+    /// Calls every interrupt an exception: the registers of the exception entry say so, SSA does not.
+    ForgeExceptions,
+    /// Enters the exception handler again where it asked to be resumed: SSA\[0\] still holds what was handled.
+    RepeatExceptions,
+    /// Starts the enclave with a CONFIGID that its manifest does not name.
+    SetConfigId,
     /// Gives the first thread another block.
     Block(fn(PassedRegisters) -> PassedRegisters),
     /// Writes a word into the block after the reply to a call.
@@ -62,6 +71,10 @@ struct HostileEnclave {
     count: Arc<AtomicU32>,
     /// Block address by TCS, as the first entry gave it.
     blocks: Mutex<HashMap<u64, u64>>,
+    /// TCSs whose next entry is the exception entry after an interrupt.
+    interrupted: Mutex<HashSet<u64>>,
+    /// TCSs that were entered before the host thread came that is to enter them.
+    taken: Mutex<HashSet<u64>>,
 }
 
 impl Driver for HostileDriver {
@@ -69,11 +82,25 @@ impl Driver for HostileDriver {
     const EMULATED: bool = true;
 
     fn create(&self, secs: &[u8; 4096]) -> Result<HostileEnclave, DriverError> {
+        let mut secs = *secs;
+        if let Deed::SetConfigId = self.deed {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            secs[Secs::offset("attributes")] |= AttributeFlags::KSS.bits() as u8;
+            secs[Secs::offset("configid")] = 7;
+        }
+        let inner = Emulator::new(Mode::Pure).with_fresh_secret().create(&secs)?;
+        if let Deed::PoisonFlags = self.deed {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            let (direction, alignment_check) = (1 << 10, 1 << 18);
+            inner.leave_flags_at_entry(direction | alignment_check);
+        }
         Ok(HostileEnclave {
-            inner: Emulator::new(Mode::Pure).with_fresh_secret().create(secs)?,
+            inner,
             deed: self.deed.clone(),
             count: Arc::clone(&self.count),
             blocks: Mutex::default(),
+            interrupted: Mutex::default(),
+            taken: Mutex::default(),
         })
     }
 }
@@ -100,6 +127,9 @@ impl Enclave for HostileEnclave {
         leaf: EntryLeaf,
         mut registers: PassedRegisters,
     ) -> Result<Exit, DriverError> {
+        if registers.rsi == BLOCK_SIZE as u64 && self.taken.lock().expect("no panic").remove(&tcs) {
+            return Ok(Exit::Eexit(PassedRegisters { rdi: 2, ..PassedRegisters::default() }));
+        }
         let block = self.block(tcs, registers);
         match self.deed {
             Deed::Block(change) if registers.rsi != 0 => {
@@ -133,8 +163,29 @@ impl Enclave for HostileEnclave {
             }
             _ => {}
         }
+        if let Deed::ForgeExceptions = self.deed
+            && leaf == EntryLeaf::Enter
+            && self.interrupted.lock().expect("no panic").remove(&tcs)
+        {
+            self.done();
+            // A page fault, as the vDSO would report it: vector, error code, address.
+            registers = PassedRegisters { rdi: 14, rsi: 7, rdx: 0x40_0000, r8: 3, r9: 14 };
+        }
         // SAFETY: the caller's promise.
-        let exit = unsafe { self.inner.enter(tcs, leaf, registers) }?;
+        let mut exit = unsafe { self.inner.enter(tcs, leaf, registers) }?;
+        if let (Deed::ForgeExceptions, Exit::Interrupted) = (&self.deed, exit) {
+            self.interrupted.lock().expect("no panic").insert(tcs);
+        }
+        if let Deed::RepeatExceptions = self.deed {
+            for _ in 0..3 {
+                if !matches!(exit, Exit::Eexit(left) if left.rdi == RESUME_REASON) {
+                    break;
+                }
+                self.done();
+                // SAFETY: the caller's promise.
+                exit = unsafe { self.inner.enter(tcs, EntryLeaf::Enter, Default::default()) }?;
+            }
+        }
         if let Deed::PoisonState = self.deed {
             // SAFETY: back to what host code expects.
             unsafe {
@@ -149,7 +200,16 @@ impl Enclave for HostileEnclave {
             let fresh = PassedRegisters { rdi: block as u64, rsi: BLOCK_SIZE as u64, ..left };
             // SAFETY: the caller's promise.
             let again = unsafe { self.inner.enter(tcs, EntryLeaf::Enter, fresh) }?;
-            assert!(matches!(again, Exit::Eexit(left) if left.rdi == 4), "got {again:?}");
+            match again {
+                Exit::Eexit(left) if left.rdi == 4 => {}
+                // Another thread has armed the slot meanwhile: this entry was the new thread's first, and the
+                // host thread that comes for it finds it gone.
+                Exit::Eexit(left) if left.rdi == 1 => {
+                    self.taken.lock().expect("no panic").insert(tcs);
+                    return Ok(again);
+                }
+                other => panic!("got {other:?}"),
+            }
         }
         Ok(exit)
     }
@@ -221,6 +281,27 @@ fn an_ended_thread_is_not_entered_again() {
 #[test]
 fn poisoned_floating_point_state_is_replaced() {
     run(Deed::PoisonState).must_be_good();
+}
+
+#[test]
+fn poisoned_flags_are_replaced() {
+    run(Deed::PoisonFlags).must_be_good();
+}
+
+#[test]
+fn an_interrupt_that_is_called_an_exception_is_an_interrupt() {
+    run(Deed::ForgeExceptions).must_be_good();
+}
+
+#[test]
+fn an_exception_is_handled_once_however_often_it_is_entered() {
+    run(Deed::RepeatExceptions).must_be_good();
+}
+
+#[test]
+fn a_configid_that_the_manifest_does_not_name_is_refused() {
+    let got = format!("07{}", "0".repeat(126));
+    assert_eq!(refusal(Deed::SetConfigId), format!("CONFIGID: expected 0, got {got}"));
 }
 
 #[test]

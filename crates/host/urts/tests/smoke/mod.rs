@@ -106,7 +106,8 @@ fn write_pack(directory: &std::path::Path) {
         enclavehash: sgxs::mrenclave::<Portable, _>(Io(stream.as_slice())).expect("measures"),
         attributes,
         attributemask: Attributes {
-            flags: AttributeFlags::all(),
+            // Whoever starts the enclave may ask for KSS.
+            flags: AttributeFlags::all() - AttributeFlags::KSS,
             // The components beyond SSE are the processor's.
             xfrm: Xfrm::LEGACY | Xfrm::TILECFG | Xfrm::TILEDATA | Xfrm::BNDREGS | Xfrm::BNDCSR,
         },
