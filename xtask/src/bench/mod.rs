@@ -3,6 +3,7 @@
 //! The machine is shared: absolute times mean little, ratios of figures taken alternately mean something.
 //! Emulator figures leave out what only hardware pays: EAUG, EACCEPT, and the cost of leaving an enclave.
 
+mod attestation;
 mod figure;
 mod libos;
 mod measure;
@@ -32,6 +33,8 @@ enum Name {
     Start,
     /// Measuring an enclave, and the digest of a root file system
     Measure,
+    /// Verifying a quote, with nothing, collateral, or the platform verified before
+    Attestation,
 }
 
 /// What every benchmark needs.
@@ -54,10 +57,19 @@ impl Bench {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let names: &[Name] = if arguments.names.is_empty() {
-        &[Name::Libos, Name::Start, Name::Measure]
+        &[Name::Libos, Name::Start, Name::Measure, Name::Attestation]
     } else {
         &arguments.names
     };
+    let print = |figures: Vec<Figure>| figures.iter().for_each(|it| it.print(arguments.json));
+    let (alone, with_programs): (Vec<Name>, Vec<Name>) =
+        names.iter().partition(|&&name| name == Name::Attestation);
+    if !alone.is_empty() {
+        print(attestation::run()?);
+    }
+    if with_programs.is_empty() {
+        return Ok(());
+    }
     // What is shipped is what is measured.
     pass(cargo().args([
         "build",
@@ -78,13 +90,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .map_err(|error| format!("create {}: {error}", scratch.display()))?;
     let programs = Programs::new(&programs("dist"), &scratch.join("state")).map_err(text)?;
     let bench = Bench { programs, scratch };
-    for name in names {
-        let figures = match name {
+    for name in with_programs {
+        print(match name {
             Name::Libos => libos::run(&bench),
             Name::Start => start::run(&bench),
             Name::Measure => measure::run(&bench),
-        }?;
-        figures.iter().for_each(|figure: &Figure| figure.print(arguments.json));
+            Name::Attestation => attestation::run(),
+        }?);
     }
     Ok(())
 }

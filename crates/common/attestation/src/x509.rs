@@ -15,8 +15,7 @@ mod pem;
 mod read;
 
 pub use certificate::{BasicConstraints, Certificate, Extension, KeyUsage, common_name};
-pub(crate) use crl::SignedCrl;
-pub use crl::{Crl, Serial};
+pub use crl::{Crl, Serial, SignedCrl};
 pub use pck::{PckExtension, SgxType};
 pub use pem::{MAX_CHAIN, PemError, chain};
 

@@ -52,11 +52,13 @@ pub struct Crl {
     revoked: Vec<Serial>,
 }
 
-/// A CRL's bytes beside what they say.
+/// A CRL and the signature over it.
 #[derive(Clone, Debug)]
-pub(crate) struct SignedCrl<'a> {
-    pub(crate) crl: Crl,
-    pub(crate) issuer: &'a [u8],
+pub struct SignedCrl<'a> {
+    /// What it says.
+    pub crl: Crl,
+    /// Issuer, DER of a Name.
+    pub issuer: &'a [u8],
     tbs: &'a [u8],
     algorithm: Algorithm,
     signature: &'a [u8],
@@ -83,7 +85,12 @@ impl Crl {
 }
 
 impl<'a> SignedCrl<'a> {
-    pub(crate) fn parse(der: &'a [u8]) -> Result<Self, X509Error> {
+    /// Reads a CRL and nothing after it.
+    ///
+    /// # Errors
+    ///
+    /// [`X509Error`].
+    pub fn parse(der: &'a [u8]) -> Result<Self, X509Error> {
         if der.len() > MAX_CRL_BYTES {
             return Err(X509Error::TooLong { limit: MAX_CRL_BYTES, got: der.len() });
         }
@@ -127,8 +134,12 @@ impl<'a> SignedCrl<'a> {
         })
     }
 
-    /// As [`Certificate::is_signed_by`](super::Certificate::is_signed_by).
-    pub(crate) fn is_signed_by(
+    /// Checks the signature by this key and that the issuer's name is the one named; nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSignature`], also for another name or another algorithm than the key's.
+    pub fn is_signed_by(
         &self,
         crypto: &impl Crypto,
         issuer: &[u8],

@@ -82,15 +82,50 @@ pub fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
         if certificates.len() == MAX_CHAIN {
             return Err(PemError::TooMany);
         }
-        let body = find(rest, END).ok_or(PemError::Base64 { offset })?;
-        let (_, der) = pem_rfc7468::decode_vec(&rest[..body + END.len()])
-            .map_err(|_| PemError::Base64 { offset })?;
+        let broken = PemError::Base64 { offset };
+        // No base64 has a dash: the first one begins the end.
+        let body = rest[BEGIN.len()..].iter().position(|&byte| byte == b'-').ok_or(broken)?;
+        let len = BEGIN.len() + body + END.len();
+        let certificate = rest.get(..len).ok_or(broken)?;
+        let (_, der) = pem_rfc7468::decode_vec(certificate).map_err(|_| broken)?;
         certificates.push(der);
-        offset += body + END.len();
+        offset += len;
     }
     if certificates.is_empty() { Err(PemError::Empty) } else { Ok(certificates) }
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn certificates_are_read_in_order_with_what_libraries_leave_after_them() {
+        let other = ONE.replace("AAEC", "AwQF");
+        let text = alloc::format!("{ONE}\r\n  {other}\n\0\0");
+        assert_eq!(
+            chain(text.as_bytes()),
+            Ok(alloc::vec![alloc::vec![0, 1, 2], alloc::vec![3, 4, 5]])
+        );
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for (text, error) in [
+            (alloc::string::String::new(), PemError::Empty),
+            ("\n\0".into(), PemError::Empty),
+            (alloc::format!("x{ONE}"), PemError::Unexpected { offset: 0 }),
+            (alloc::format!("{ONE}x"), PemError::Unexpected { offset: ONE.len() }),
+            (alloc::format!("{ONE}\0{ONE}"), PemError::Unexpected { offset: ONE.len() }),
+            (ONE.repeat(4), PemError::TooMany),
+            (ONE.replace("AAEC", "AA-C"), PemError::Base64 { offset: 0 }),
+            (ONE.replace("AAEC", "AAE"), PemError::Base64 { offset: 0 }),
+            (ONE.replace("END", "FIN"), PemError::Base64 { offset: 0 }),
+            (ONE[..40].into(), PemError::Base64 { offset: 0 }),
+        ] {
+            assert_eq!(chain(text.as_bytes()), Err(error), "{text}");
+        }
+        assert!(matches!(chain(&[b'-'; MAX_PEM_BYTES + 1]), Err(PemError::TooLong { .. })));
+    }
 }
