@@ -18,7 +18,7 @@ mod status;
 pub use att_key_id::{ATT_KEY_ID_SIZE, Algorithm, AttKeyId};
 pub use client::{
     Client, ClientError, DEFAULT_SOCKET, EINITTOKEN_SIZE, QuoteAndReport, REPORT_SIZE,
-    TARGETINFO_SIZE,
+    TARGETINFO_SIZE, fuzz as fuzz_reply,
 };
 pub use frame::{FrameError, MAX_FRAME, read_frame, write_frame};
 pub use prost::Message;
