@@ -52,4 +52,6 @@ targets! {
     snp_key: |bytes| run::endorsement_key(bytes).is_some();
     snp_table: |bytes| attestation::snp::table::CertificateTable::parse(bytes).is_ok();
     ear_token: |bytes| run::is_token(bytes);
+    aesm_request: |bytes| aesm::server::answer(&run::FakeQuoting, bytes).refusal.is_none();
+    aesm_reply: |bytes| aesm::fuzz_reply(bytes);
 }

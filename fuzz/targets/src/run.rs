@@ -236,3 +236,56 @@ fn token(bytes: &[u8]) -> Option<TokenVerdict> {
     let crypto = attestation::crypto::RustCrypto;
     Some(attestation::ear::verify(text, &policy, Now::given(1_767_225_600), &crypto))
 }
+
+/// A request to the quoting service. What is not refused is a success, and every answer fits in a message.
+pub fn aesm_request(bytes: &[u8]) {
+    use aesm::Message;
+    let answer = aesm::server::answer(&FakeQuoting, bytes);
+    let response = answer.response.encode_to_vec();
+    assert!(response.len() <= aesm::MAX_FRAME);
+    assert!(!response.is_empty(), "something is answered");
+    if answer.refusal.is_none() {
+        assert!(answer.response.unsupported.is_none());
+    }
+}
+
+/// A stream from a hostile daemon.
+pub fn aesm_reply(bytes: &[u8]) {
+    aesm::fuzz_reply(bytes);
+}
+
+/// A quoting service without a platform: what it takes and gives has the right lengths.
+pub(crate) struct FakeQuoting;
+
+impl aesm::server::QuotingService for FakeQuoting {
+    type Error = &'static str;
+
+    fn key_id(&self) -> aesm::AttKeyId {
+        aesm::AttKeyId::ecdsa_p256(&[9; 32], 1)
+    }
+
+    fn public_key_id(&self) -> [u8; 32] {
+        [8; 32]
+    }
+
+    fn target_info(&self) -> [u8; aesm::TARGETINFO_SIZE] {
+        [7; aesm::TARGETINFO_SIZE]
+    }
+
+    fn quote_size(&self) -> u32 {
+        5000
+    }
+
+    fn quote(&self, report: &[u8; aesm::REPORT_SIZE]) -> Result<Vec<u8>, Self::Error> {
+        if report[0] == 0 { Err("report.mac") } else { Ok(vec![report[0]; 5000]) }
+    }
+
+    fn quote_report(
+        &self,
+        target: &[u8; aesm::TARGETINFO_SIZE],
+        _nonce: &[u8; 16],
+        _quote: &[u8],
+    ) -> Result<[u8; aesm::REPORT_SIZE], Self::Error> {
+        if target[511] == 0 { Ok([6; aesm::REPORT_SIZE]) } else { Err("reserved byte") }
+    }
+}

@@ -305,3 +305,70 @@ fn base64url(bytes: &[u8]) -> Vec<u8> {
     }
     text
 }
+
+pub(crate) fn aesm_request() -> Vec<Vec<u8>> {
+    use aesm::Message;
+    use aesm::message::{
+        GetQuoteExRequest, GetQuoteSizeExRequest, GetSupportedAttKeyIdNumRequest,
+        GetSupportedAttKeyIdsRequest, InitQuoteExRequest, Request, SelectAttKeyIdRequest,
+    };
+    let key = aesm::AttKeyId::ecdsa_p256(&[9; 32], 1).0.to_vec();
+    let (id, none) = (Some(key.clone()), Request::default());
+    let timeout_us = Some(30_000_000);
+    let list = [&[0, 0, 0, 0, 1, 0, 0, 0][..], &key].concat();
+    let init = |b_pub_key_id| InitQuoteExRequest {
+        att_key_id: id.clone(),
+        b_pub_key_id,
+        buf_size: Some(32),
+        timeout_us,
+    };
+    let quote = |qe_report_info| GetQuoteExRequest {
+        report: vec![1; 432],
+        att_key_id: id.clone(),
+        qe_report_info,
+        buf_size: 5000,
+        timeout_us,
+    };
+    let select = SelectAttKeyIdRequest { att_key_id_list: Some(list), timeout_us };
+    let size = GetQuoteSizeExRequest { att_key_id: id.clone(), timeout_us };
+    let number = GetSupportedAttKeyIdNumRequest { timeout_us };
+    let ids = GetSupportedAttKeyIdsRequest { buf_size: 256, timeout_us };
+    [
+        Request { init_quote_ex: Some(init(false)), ..none.clone() },
+        Request { init_quote_ex: Some(init(true)), ..none.clone() },
+        Request { get_quote_ex: Some(quote(None)), ..none.clone() },
+        Request { get_quote_ex: Some(quote(Some(vec![0; 960]))), ..none.clone() },
+        Request { select_att_key_id: Some(select), ..none.clone() },
+        Request { get_quote_size_ex: Some(size), ..none.clone() },
+        Request { get_supported_att_key_id_num: Some(number), ..none.clone() },
+        Request { get_supported_att_key_ids: Some(ids), ..none },
+    ]
+    .map(|request| request.encode_to_vec())
+    .into()
+}
+
+/// What the service answers to its seeds, as the client gets it.
+pub(crate) fn aesm_reply() -> Vec<Vec<u8>> {
+    use aesm::Message;
+    use aesm::message::{GetQuoteExResponse, Response};
+    let mut quote = vec![7; 500];
+    put(&mut quote, 432, 60, 4);
+    quote[496..].fill(0);
+    let quote =
+        GetQuoteExResponse { error: 0, quote: Some(quote), qe_report_info: Some(vec![5; 960]) };
+    let quote = Response { get_quote_ex: Some(quote), ..Response::default() };
+    let framed = |response: Response| {
+        let mut stream = Vec::new();
+        aesm::write_frame(&mut stream, &response.encode_to_vec()).expect("short");
+        stream
+    };
+    let service = crate::run::FakeQuoting;
+    aesm_request()
+        .iter()
+        .map(|request| aesm::server::answer(&service, request).response)
+        // The service's quote is not one that a client takes.
+        .filter(|response| response.get_quote_ex.is_none())
+        .chain([quote])
+        .map(framed)
+        .collect()
+}

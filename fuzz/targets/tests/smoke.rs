@@ -56,5 +56,5 @@ macro_rules! tests {
 
 tests! {
     sgxs sigstruct elf enclave_elf manifest request metadata tar layer image_documents
-    hostcall_request hostcall_reply snp_report snp_key snp_table ear_token
+    hostcall_request hostcall_reply snp_report snp_key snp_table ear_token aesm_request aesm_reply
 }
