@@ -1,6 +1,7 @@
 //! Which cgroup hierarchies this host has, and where this process is in them.
 
 use crate::error::{Error, Result};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// One hierarchy.
@@ -50,16 +51,25 @@ impl Host {
 
     fn detect_of(pid: &str) -> Result<Self> {
         let read = |file: &str| {
-            std::fs::read_to_string(file).map_err(|e| Error::os_io("read", Path::new(file), &e))
+            // Room for all of it: such files have no size, and the kernel writes them anew for each read.
+            let mut text = String::with_capacity(16 << 10);
+            std::fs::File::open(file)
+                .and_then(|mut file| file.read_to_string(&mut text))
+                .map_err(|e| Error::os_io("read", Path::new(file), &e))?;
+            Ok::<_, Error>(text)
         };
         Ok(Self::from_text(&read("/proc/self/mountinfo")?, &read(&format!("/proc/{pid}/cgroup"))?))
     }
 
-    /// From the text of `mountinfo` and `cgroup`; anything unreadable is left out.
+    /// From the text of `mountinfo` and `cgroup`; anything unreadable is left out, and so are mounts that a
+    /// later one covers: containers and sandboxes put their own tree over the machine's.
     #[must_use]
     pub fn from_text(mountinfo: &str, own: &str) -> Self {
         let mut out = Self::default();
         for line in mountinfo.lines() {
+            if let Some(place) = line.split(' ').nth(4).filter(|place| *place != "/") {
+                out.hierarchies.retain(|h| !h.mount.starts_with(place));
+            }
             if let Some(mut hierarchy) = mounted(line) {
                 let (mount_root, own_path) = (hierarchy.own.clone(), own_group(own, &hierarchy));
                 let relative = own_path.strip_prefix(&mount_root).unwrap_or(&own_path);
@@ -194,6 +204,18 @@ mod tests {
         let host = Host::from_text(info, "0::/docker/x/y\n");
         assert_eq!(host.mode(), "v2");
         assert_eq!(host.unified().unwrap().own, Path::new("y"));
+    }
+
+    #[test]
+    fn a_covered_mount_is_not_there() {
+        let info = format!(
+            "{HYBRID}\n50 31 0:50 / /sys/fs/cgroup rw - tmpfs t rw\n\
+             51 50 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n"
+        );
+        let host = Host::from_text(&info, "1:cpu:/a\n0::/u\n");
+        assert_eq!(host.mode(), "v1");
+        assert_eq!(host.hierarchies.len(), 1);
+        assert_eq!(host.hierarchies[0].own, Path::new("a"));
     }
 
     #[test]
