@@ -7,6 +7,7 @@ mod attestation;
 mod figure;
 mod libos;
 mod measure;
+mod oci;
 mod start;
 
 use crate::run::{Result, cargo, pass, programs, root};
@@ -35,6 +36,8 @@ enum Name {
     Measure,
     /// Verifying a quote, with nothing, collateral, or the platform verified before
     Attestation,
+    /// create, start, delete and run of ordinary containers, against crun and runc
+    Oci,
 }
 
 /// What every benchmark needs.
@@ -57,15 +60,18 @@ impl Bench {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let names: &[Name] = if arguments.names.is_empty() {
-        &[Name::Libos, Name::Start, Name::Measure, Name::Attestation]
+        &[Name::Libos, Name::Start, Name::Measure, Name::Attestation, Name::Oci]
     } else {
         &arguments.names
     };
     let print = |figures: Vec<Figure>| figures.iter().for_each(|it| it.print(arguments.json));
     let (alone, with_programs): (Vec<Name>, Vec<Name>) =
-        names.iter().partition(|&&name| name == Name::Attestation);
-    if !alone.is_empty() {
-        print(attestation::run()?);
+        names.iter().partition(|&&name| matches!(name, Name::Attestation | Name::Oci));
+    for name in alone {
+        match name {
+            Name::Oci => oci::run(arguments.json)?,
+            _ => print(attestation::run()?),
+        }
     }
     if with_programs.is_empty() {
         return Ok(());
@@ -95,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Name::Libos => libos::run(&bench),
             Name::Start => start::run(&bench),
             Name::Measure => measure::run(&bench),
-            Name::Attestation => attestation::run(),
+            Name::Attestation | Name::Oci => continue,
         }?);
     }
     Ok(())
