@@ -74,7 +74,7 @@ pub enum Event<E> {
     Refused(Refusal<E>),
     /// A peer sent no whole message, or did not take its answer.
     Broken(FrameError),
-    /// No connection can be had from the socket.
+    /// No connection can be had from the socket, or no thread for it.
     Accept(io::ErrorKind),
 }
 
@@ -144,10 +144,14 @@ impl Server {
                 }
             };
             let service = Arc::clone(service);
-            thread::spawn(move || {
+            let serve = move || {
                 let _slot = slot;
                 serve_one(&*service, stream, limits.time, log);
-            });
+            };
+            // Out of threads: this peer is closed, and the next one tried.
+            if let Err(error) = thread::Builder::new().spawn(serve) {
+                log(&Event::Accept(error.kind()));
+            }
         }
     }
 }
