@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &GenToken, say: Say) -> Result<(), Failure> {
         .map_err(|error| Failure::Refused(format!("{}: {error}", arguments.signature.display())))?;
     if has_flexible_launch_control() {
         return Err(Failure::Refused(
-            "a launch token is not needed: this CPU has flexible launch control, expected none"
+            "launch control: expected locked, got flexible: this CPU needs no launch token"
                 .to_owned(),
         ));
     }

@@ -300,7 +300,10 @@ fn a_launch_token_is_not_needed() {
     let (code, text) = service.bad(&words);
     assert_eq!(code, 1);
     // By this CPU, or by the service.
-    assert!(text.contains("not needed") || text.contains("SERVICE_UNAVAILABLE"), "{text}");
+    assert!(
+        text.contains("needs no launch token") || text.contains("SERVICE_UNAVAILABLE"),
+        "{text}"
+    );
     service.write("short.sig", [0; 1807]);
     let words = ["gen-token", "--signature", "short.sig", "--aesm", "aesm.socket"];
     let (code, text) = service.bad(&words);
