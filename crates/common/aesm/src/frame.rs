@@ -3,6 +3,7 @@
 //! A peer can send neither more than [`MAX_FRAME`] bytes nor make the other side wait beyond its deadline,
 //! however slowly it sends.
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::io::{self, Read, Write};
@@ -122,9 +123,10 @@ impl Timed {
                 Err(error) => return Err(error.into()),
             }
         }
-        let stream = UnixStream::from(fd);
-        stream.set_nonblocking(false)?;
-        Ok(Self { stream, deadline })
+        // From here on the timeouts of the socket do. Not `UnixStream::set_nonblocking`: it is an ioctl, which
+        // a runtime's seccomp profile may narrow to terminals.
+        fcntl_setfl(&fd, OFlags::empty())?;
+        Ok(Self { stream: UnixStream::from(fd), deadline })
     }
 
     pub(crate) fn new(stream: UnixStream, limit: Duration) -> Self {
