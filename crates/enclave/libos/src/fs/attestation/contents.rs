@@ -1,6 +1,6 @@
 //! Files that have contents: made when they are read from the start, as Gramine makes them when they are opened.
 
-use super::Attestation;
+use super::{Attestation, Words};
 use crate::attestation::report_data::{ReportData, SIZE};
 use crate::errno::Errno;
 use crate::fs::file::{File, Sink, Source};
@@ -10,7 +10,6 @@ use crate::host::Level;
 use crate::platform::{NoKey, SealRequest, TARGETINFO_SIZE};
 use crate::sync::Mutex;
 use crate::wait::WaitQueue;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -43,8 +42,8 @@ pub(super) struct Contents {
     device: Arc<Attestation>,
     kind: Kind,
     inode: InodeRef,
-    /// Who opened it.
-    pid: u32,
+    /// What the process that opened it wrote.
+    own: Arc<Mutex<Words>>,
     /// What is being read. It may be a key.
     made: Mutex<Arc<Zeroizing<Vec<u8>>>>,
     /// What is being written, in one piece or several.
@@ -58,31 +57,30 @@ impl Contents {
         inode: InodeRef,
         pid: u32,
     ) -> Arc<Self> {
-        let device = device.clone();
         Arc::new(Self {
-            device,
+            device: device.clone(),
             kind,
             inode,
-            pid,
+            own: device.words_of(pid),
             made: Mutex::default(),
             written: Mutex::default(),
         })
     }
 
     fn make(&self) -> Result<Zeroizing<Vec<u8>>, Errno> {
-        let Self { device, pid, .. } = self;
+        let Self { device, own, .. } = self;
         let platform = device.platform;
         Ok(Zeroizing::new(match &self.kind {
             Kind::Type => b"dcap".to_vec(),
             Kind::Claims => device.claims.clone(),
             Kind::OwnTarget => platform.own_target().to_vec(),
-            Kind::Quote => device.quote(&device.report_data(*pid))?,
+            Kind::Quote => device.quote(&device.report_data(own))?,
             Kind::Report => {
-                let report = platform.report(&device.target(*pid), &device.report_data(*pid));
+                let report = platform.report(&device.target(own), &device.report_data(own));
                 report.map_err(|_| Errno::EINVAL)?.to_vec()
             }
-            Kind::Target => device.target(*pid).to_vec(),
-            Kind::ReportData => device.report_data(*pid).bytes().to_vec(),
+            Kind::Target => device.target(own).to_vec(),
+            Kind::ReportData => device.report_data(own).bytes().to_vec(),
             Kind::Key(request) => {
                 let key = platform.seal_key(request).map_err(|reason| match reason {
                     NoKey::NoIdentity => Errno::ENOENT,
@@ -95,16 +93,16 @@ impl Contents {
 
     /// Takes what was written so far, zeros after it.
     fn take(&self, bytes: &[u8]) -> Result<(), Errno> {
-        let Self { device, pid, .. } = self;
+        let Self { device, own, .. } = self;
         match self.kind {
             Kind::ReportData => {
                 let data = ReportData::user(padded::<SIZE>(bytes)?).map_err(|tagged| {
                     device.platform.host().log(Level::Warn, tagged.to_string());
                     Errno::EPERM
                 })?;
-                device.set_report_data(*pid, data);
+                device.set_report_data(own, data);
             }
-            Kind::Target => device.set_target(*pid, &padded::<TARGETINFO_SIZE>(bytes)?),
+            Kind::Target => device.set_target(own, &padded::<TARGETINFO_SIZE>(bytes)?),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())
@@ -166,7 +164,7 @@ impl File for Contents {
     }
 
     fn description(&self) -> String {
-        format!("attestation:[{}]", self.pid)
+        String::new()
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -3,12 +3,12 @@
 //! The measured manifest says which users open which of them. That is semantics, not a boundary, as all
 //! permissions here: programs of one container trust each other.
 //!
-//! What a process writes to `user_report_data` and `target_info` holds for that process, whichever descriptor it
-//! uses; a process that wrote none gets what was written last in the container, so that the commands of a shell
-//! script work together. `bound` keeps its record per open file. At most [`MAX_QUOTES`] quotes are in the making
-//! at once; further readers wait.
+//! What is written to `user_report_data` and `target_info` holds for the process that opened the file, whichever
+//! descriptor it reads by; a process without words of its own gets what was written last in the container, so that
+//! the commands of a shell script work together. `bound` keeps its record per open file. At most [`MAX_QUOTES`]
+//! quotes are in the making at once; further readers wait.
 //!
-//! `docs/spec/attestation-devices.md` is the specification. Locks: one, a leaf.
+//! `docs/spec/attestation-devices.md` is the specification. All locks are leaves.
 
 mod bound;
 mod contents;
@@ -60,17 +60,13 @@ pub struct Attestation {
     platform: &'static dyn Platform,
     allowed: AttestationFiles,
     claims: Vec<u8>,
-    said: Mutex<Said>,
+    /// What was written last.
+    last: Mutex<Words>,
+    /// What living processes wrote.
+    own: Mutex<BTreeMap<u32, Arc<Mutex<Words>>>>,
     quotes: AtomicUsize,
     /// Woken when a quote is done.
     freed: WaitQueue,
-}
-
-/// What programs wrote.
-#[derive(Default)]
-struct Said {
-    last: Words,
-    own: BTreeMap<u32, Words>,
 }
 
 /// The two inputs of a report.
@@ -94,7 +90,8 @@ impl Attestation {
             platform,
             allowed: allowed.clone(),
             claims: claims::encode(&config_digest.0, &instance_id),
-            said: Mutex::default(),
+            last: Mutex::default(),
+            own: Mutex::default(),
             quotes: AtomicUsize::new(0),
             freed: WaitQueue::new(),
         })
@@ -106,9 +103,10 @@ impl Attestation {
         Pseudo::root(Box::new(Root(self.clone())), MAGIC, made)
     }
 
-    /// A process is gone: so is what it wrote for itself.
+    /// A process is gone. A file that it opened and passed on keeps its words; a new process with the same
+    /// number has none.
     pub fn forget(&self, pid: u32) {
-        self.said.lock().own.remove(&pid);
+        self.own.lock().remove(&pid);
     }
 
     /// Whether the caller may open a file of this name in the manifest, so.
@@ -127,28 +125,30 @@ impl Attestation {
         Ok(())
     }
 
-    fn report_data(&self, pid: u32) -> ReportData {
-        let said = self.said.lock();
-        let own = said.own.get(&pid).and_then(|own| own.data);
-        own.or(said.last.data).unwrap_or(ReportData::EMPTY)
+    /// The words of a process, for a file that it opens.
+    fn words_of(&self, pid: u32) -> Arc<Mutex<Words>> {
+        self.own.lock().entry(pid).or_default().clone()
     }
 
-    fn target(&self, pid: u32) -> [u8; TARGETINFO_SIZE] {
-        let said = self.said.lock();
-        let own = said.own.get(&pid).and_then(|own| own.target.as_ref());
-        own.or(said.last.target.as_ref()).map_or([0; TARGETINFO_SIZE], |target| **target)
+    fn report_data(&self, own: &Mutex<Words>) -> ReportData {
+        let data = own.lock().data;
+        data.or_else(|| self.last.lock().data).unwrap_or(ReportData::EMPTY)
     }
 
-    fn set_report_data(&self, pid: u32, data: ReportData) {
-        let mut said = self.said.lock();
-        said.last.data = Some(data);
-        said.own.entry(pid).or_default().data = Some(data);
+    fn target(&self, own: &Mutex<Words>) -> [u8; TARGETINFO_SIZE] {
+        let target = own.lock().target.clone();
+        let target = target.or_else(|| self.last.lock().target.clone());
+        target.map_or([0; TARGETINFO_SIZE], |target| *target)
     }
 
-    fn set_target(&self, pid: u32, target: &[u8; TARGETINFO_SIZE]) {
-        let mut said = self.said.lock();
-        said.last.target = Some(Box::new(*target));
-        said.own.entry(pid).or_default().target = Some(Box::new(*target));
+    fn set_report_data(&self, own: &Mutex<Words>, data: ReportData) {
+        own.lock().data = Some(data);
+        self.last.lock().data = Some(data);
+    }
+
+    fn set_target(&self, own: &Mutex<Words>, target: &[u8; TARGETINFO_SIZE]) {
+        own.lock().target = Some(Box::new(*target));
+        self.last.lock().target = Some(Box::new(*target));
     }
 
     /// A quote, or EAGAIN while too many are in the making: the caller waits on [`freed`](Self::freed).

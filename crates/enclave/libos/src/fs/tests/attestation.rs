@@ -175,9 +175,13 @@ fn processes_have_what_they_wrote_and_share_what_they_did_not() {
     assert_eq!(shell.contents("/quote").unwrap()[48 + 320..][..5], *b"shell");
     assert_eq!(worker.contents("/quote").unwrap()[48 + 320..][..6], *b"worker");
     assert_eq!(cat.contents("/quote").unwrap()[48 + 320..][..6], *b"worker", "the last");
-    // A new process with an old number has nothing of the old one's.
+    // A new process with an old number has nothing of the old one's, not even by a file that the old one passed on.
+    let passed = shell.open_at("/user_report_data", RDWR).unwrap();
     world.attestation.forget(1);
+    shell.put(passed, b"passed").unwrap();
+    worker.set("/user_report_data", b"worker").unwrap();
     assert_eq!(shell.contents("/quote").unwrap()[48 + 320..][..6], *b"worker");
+    assert_eq!(shell.get(passed).unwrap()[..], [0; 58], "read on at its offset");
 }
 
 #[test]
