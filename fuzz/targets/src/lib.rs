@@ -48,6 +48,8 @@ targets! {
     image_documents: |bytes| !bytes.is_empty();
     hostcall_request: |bytes| !bytes.is_empty();
     hostcall_reply: |bytes| !bytes.is_empty();
+    host_quote: |bytes| libos::attestation::quote::check(bytes, &run::a_report()).is_ok();
+    bound_record: |bytes| libos::attestation::bound::Record::parse(bytes).is_ok();
     snp_report: |bytes| attestation::snp::report::Report::parse(bytes).is_ok();
     snp_key: |bytes| run::endorsement_key(bytes).is_some();
     snp_table: |bytes| attestation::snp::table::CertificateTable::parse(bytes).is_ok();

@@ -156,6 +156,39 @@ pub fn hostcall_reply(bytes: &[u8]) {
     hostcall::fuzz::enclave_decodes(&mut block(bytes), &call, &mut into);
 }
 
+/// The report that [`host_quote`] is about.
+#[must_use]
+pub fn a_report() -> [u8; libos::platform::REPORT_SIZE] {
+    core::array::from_fn(|at| at as u8)
+}
+
+/// A quote as a hostile host gives it. What passes is about the report that was made, and ends where it says.
+pub fn host_quote(bytes: &[u8]) {
+    let report = a_report();
+    if libos::attestation::quote::check(bytes, &report).is_ok() {
+        assert_eq!(bytes[48..432], report[..384]);
+        assert!(bytes.len() <= libos::attestation::quote::MAX_SIZE);
+        let length = u32::from_le_bytes([bytes[432], bytes[433], bytes[434], bytes[435]]);
+        assert_eq!(bytes.len(), 436 + length as usize);
+    }
+}
+
+/// What a program writes to /dev/attestation/bound. What passes ends in the tag, and every byte of it counts.
+pub fn bound_record(bytes: &[u8]) {
+    use libos::attestation::bound::Record;
+    let Ok(record) = Record::parse(bytes) else { return };
+    let data = record.report_data(b"claims");
+    assert_eq!(data.bytes()[48..], *b"EAA-BOUND-V1\0\0\0\0");
+    assert!(libos::attestation::ReportData::user(*data.bytes()).is_err());
+    let mut changed = bytes.to_vec();
+    if let Some(last) = changed.last_mut() {
+        *last ^= 1;
+    }
+    if let Ok(other) = Record::parse(&changed) {
+        assert_ne!(other.report_data(b"claims"), data);
+    }
+}
+
 /// A block that starts with these bytes.
 fn block(bytes: &[u8]) -> Vec<u64> {
     let mut words = vec![0; BLOCK_SIZE / 8];

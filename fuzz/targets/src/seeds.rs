@@ -372,3 +372,22 @@ pub(crate) fn aesm_reply() -> Vec<Vec<u8>> {
         .map(framed)
         .collect()
 }
+
+pub(crate) fn host_quote() -> Vec<Vec<u8>> {
+    let mut quote = vec![0; 48];
+    quote[0] = 3;
+    quote[2] = 2;
+    quote.extend(&crate::run::a_report()[..384]);
+    quote.extend(40_u32.to_le_bytes());
+    quote.extend([0x5a; 40]);
+    vec![quote]
+}
+
+pub(crate) fn bound_record() -> Vec<Vec<u8>> {
+    let mut record = b"EAABND01\x01\0\0\0\0\0\0\x07".to_vec();
+    for fill in 1..=4 {
+        record.extend([fill; 48]);
+    }
+    let with_claims = [&record[..], b"\xa1\x61a\x41b"].concat();
+    vec![record, with_claims]
+}
