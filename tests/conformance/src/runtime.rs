@@ -49,6 +49,12 @@ impl Runtime {
         self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Whether it sees v1 controllers, whose files cases read. A wrapper that hides them says so by its name.
+    #[must_use]
+    pub fn has_v1(&self) -> bool {
+        !self.name().ends_with("-on-v2") && std::path::Path::new("/sys/fs/cgroup/memory").is_dir()
+    }
+
     /// A command of it.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {

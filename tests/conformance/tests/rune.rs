@@ -1,20 +1,20 @@
-//! All cases on rune, and that nothing is left when they end.
+//! All cases on rune, and that nothing is left when they end: with the cgroups that this host has and, with
+//! `--all`, with nothing but v1 and nothing but v2.
 
 use conformance::{Runtime, cases, obstacle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-#[test]
-fn rune_conforms() {
-    if let Some(reason) = obstacle() {
-        eprintln!("skipped: rune_conforms: {reason}");
-        return;
-    }
-    let root = tempfile::tempdir().unwrap();
-    // Built by `cargo xtask test` before; two levels up from the test's own directory.
+/// Built by `cargo xtask test` before; two levels up from the test's own directory.
+fn rune() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let program = exe.ancestors().nth(2).map(|d| d.join("rune")).unwrap();
     assert!(program.exists(), "{}: build it first (cargo build -p rune)", program.display());
-    let runtime = Runtime { program, root: root.path().into(), hides_cgroup2: false };
+    program
+}
+
+fn check(name: &str, program: PathBuf, hides_cgroup2: bool) {
+    let root = tempfile::tempdir().unwrap();
+    let runtime = Runtime { program, root: root.path().into(), hides_cgroup2 };
     let only = std::env::var("CONFORMANCE_CASE").unwrap_or_default();
     let mut failed = Vec::new();
     for case in cases().filter(|c| c.name.contains(&only)) {
@@ -22,8 +22,54 @@ fn rune_conforms() {
             failed.push(format!("{}: {error}", case.name));
         }
     }
-    assert!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{name}: {} cases failed:\n{}", failed.len(), failed.join("\n"));
     let left = std::fs::read_dir(root.path()).unwrap().count();
     assert_eq!(left, 0, "container directories left");
     assert!(!Path::new("/sys/fs/cgroup/pids/conformance").exists());
+}
+
+fn is_skipped(name: &str, only_all: bool) -> bool {
+    let reason = match obstacle() {
+        None if only_all && std::env::var_os("INCLAVARE_TEST_ALL").is_none() => "only with --all",
+        None => return false,
+        Some(reason) => reason,
+    };
+    eprintln!("skipped: {name}: {reason}");
+    true
+}
+
+#[test]
+fn rune_conforms() {
+    if !is_skipped("rune_conforms", false) {
+        check("this host", rune(), false);
+    }
+}
+
+#[test]
+fn rune_conforms_with_v1_alone() {
+    if !is_skipped("rune_conforms_with_v1_alone", true) {
+        check("v1", rune(), true);
+    }
+}
+
+/// Where the v1 controllers are taken, v2 has none of them: groups, devices, freezing and killing are there,
+/// limits are not.
+#[test]
+fn rune_conforms_with_v2_alone() {
+    if is_skipped("rune_conforms_with_v2_alone", true) {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let wrapper = directory.path().join("rune-on-v2");
+    let script = format!(
+        "#!/bin/sh\n# Runs rune where cgroup2 is all there is.\nexec unshare -m sh -c \
+         'umount -l /sys/fs/cgroup/* 2>/dev/null; mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"' \
+         sh {} \"$@\"\n",
+        rune().display()
+    );
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
+    check("v2", wrapper, false);
 }

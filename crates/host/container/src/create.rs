@@ -136,16 +136,7 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         Some(host) => host,
         None => Host::detect()?,
     };
-    let path = &spec.linux.cgroups_path;
-    let mut cgroups = if options.is_systemd {
-        let is_user = options.is_rootless && !rustix::process::geteuid().is_root();
-        Cgroups::plan_unit(path, &options.id, is_user)?
-    } else {
-        Cgroups::plan(&host, path, &options.id)?
-    };
-    if options.is_rootless {
-        cgroups = cgroups.writable();
-    }
+    let cgroups = plan_cgroups(options, &host)?;
     let Some(process) = &spec.process else {
         return Err(Error::config("process", "an object", "none"));
     };
@@ -166,23 +157,8 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         let expected = "--console-socket with it, or a foreground run";
         return Err(Error::config("process.terminal", expected, "none"));
     }
-    let mut state = State {
-        oci_version: spec.oci_version.clone(),
-        id: options.id.clone(),
-        bundle: options.bundle.clone(),
-        rootfs: plan::root_path(&options.bundle, spec),
-        created: crate::time::now(),
-        owner: owner(),
-        annotations: spec.annotations.clone(),
-        cgroups: cgroups.clone(),
-        namespaces: spec.linux.namespaces.iter().fold(0, |all, n| all | n.kind.flag()),
-        rdt: match &spec.linux.intel_rdt {
-            Some(wanted) => Some(crate::rdt::Groups::plan(wanted, &options.id)?),
-            None => None,
-        },
-        enclave: options.enclave.take(),
-        ..State::default()
-    };
+    let mut state = new_state(options, &cgroups)?;
+    state.enclave = options.enclave.take();
     if let Some(enclave) = &state.enclave {
         let value = if enclave.emulated { "true" } else { "false" };
         state.annotations.insert("enclave.emulated".into(), value.into());
@@ -295,6 +271,39 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     }
     let hooks = options.spec.hooks.clone();
     Ok(Created { directory, state, pid, pidfd, warnings, sync: ours, hooks })
+}
+
+/// Where the container's groups go.
+pub(crate) fn plan_cgroups(options: &Options, host: &Host) -> Result<Cgroups> {
+    let path = &options.spec.linux.cgroups_path;
+    let cgroups = if options.is_systemd {
+        let is_user = options.is_rootless && !rustix::process::geteuid().is_root();
+        Cgroups::plan_unit(path, &options.id, is_user)?
+    } else {
+        Cgroups::plan(host, path, &options.id)?
+    };
+    Ok(if options.is_rootless { cgroups.writable() } else { cgroups })
+}
+
+/// The state of a container that has no process yet.
+pub(crate) fn new_state(options: &Options, cgroups: &Cgroups) -> Result<State> {
+    let spec = &options.spec;
+    Ok(State {
+        oci_version: spec.oci_version.clone(),
+        id: options.id.clone(),
+        bundle: options.bundle.clone(),
+        rootfs: plan::root_path(&options.bundle, spec),
+        created: crate::time::now(),
+        owner: owner(),
+        annotations: spec.annotations.clone(),
+        cgroups: cgroups.clone(),
+        namespaces: spec.linux.namespaces.iter().fold(0, |all, n| all | n.kind.flag()),
+        rdt: match &spec.linux.intel_rdt {
+            Some(wanted) => Some(crate::rdt::Groups::plan(wanted, &options.id)?),
+            None => None,
+        },
+        ..State::default()
+    })
 }
 
 /// Writes a pid file whole or not at all.

@@ -116,6 +116,15 @@ pub enum Error {
         /// Its answer.
         reason: String,
     },
+    /// criu failed.
+    Criu {
+        /// `dump`, `pre-dump` or `restore`.
+        action: String,
+        /// Its log.
+        log: PathBuf,
+        /// Its last error there.
+        said: String,
+    },
     /// A helper program refused.
     Helper {
         /// Its name.
@@ -254,6 +263,9 @@ impl fmt::Display for Error {
             }
             Self::Systemd { operation, reason } => {
                 write!(f, "systemd (--systemd-cgroup): {operation}: {reason}")
+            }
+            Self::Criu { action, log, said } => {
+                write!(f, "criu {action}: {said} (log: {})", log.display())
             }
             Self::Helper { program, field, said } => {
                 write!(f, "config.json: {field}: {program} refused: {said}")

@@ -19,6 +19,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod console;
 mod create;
+pub mod criu;
 pub mod error;
 mod exec;
 mod foreground;

@@ -24,6 +24,8 @@ pub(crate) struct Globals {
     pub(crate) root: PathBuf,
     /// Where lines go.
     pub(crate) log: Log,
+    /// `--criu`.
+    pub(crate) criu: PathBuf,
     /// `--systemd-cgroup`.
     pub(crate) is_systemd: bool,
     /// `--rootless`: whether cgroups that cannot be written are done without.
@@ -63,7 +65,8 @@ impl Globals {
         let file =
             args.get("log").filter(|f| !f.is_empty() && *f != "/dev/stderr").map(PathBuf::from);
         let log = Log { file, format, level };
-        Ok(Self { root, log, is_systemd: args.is("systemd-cgroup"), is_rootless })
+        let criu = args.get("criu").filter(|c| !c.is_empty()).unwrap_or("criu").into();
+        Ok(Self { root, log, criu, is_systemd: args.is("systemd-cgroup"), is_rootless })
     }
 }
 

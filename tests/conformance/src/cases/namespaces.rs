@@ -140,7 +140,7 @@ fn a_cgroup_namespace_hides_the_path(runtime: &Runtime) -> Result<(), String> {
     }
     let mut bundle = Bundle::new(
         runtime,
-        "cut -d: -f3 /proc/self/cgroup | sort -u; test -d /sys/fs/cgroup/memory",
+        "cut -d: -f3 /proc/self/cgroup | sort -u; test -d /sys/fs/cgroup/memory -o -e /sys/fs/cgroup/cgroup.procs",
     )?;
     bundle.push("/linux/namespaces", json!({"type": "cgroup"}));
     let outcome = bundle.run()?;

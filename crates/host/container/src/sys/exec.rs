@@ -29,6 +29,12 @@ impl CStringArray {
         Ok(Self { strings })
     }
 
+    /// Without strings.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { strings: Vec::new() }
+    }
+
     fn pointers(&self) -> Vec<*const c_char> {
         self.strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     }

@@ -1,5 +1,6 @@
 //! The verbs, one per file.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -9,6 +10,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -41,7 +43,8 @@ pub(crate) struct Command {
 }
 
 /// All of them, by name.
-pub(crate) const COMMANDS: [&Command; 15] = [
+pub(crate) const COMMANDS: [&Command; 17] = [
+    &checkpoint::COMMAND,
     &create::COMMAND,
     &delete::COMMAND,
     &events::COMMAND,
@@ -51,6 +54,7 @@ pub(crate) const COMMANDS: [&Command; 15] = [
     &list::COMMAND,
     &pause::COMMAND,
     &ps::COMMAND,
+    &restore::COMMAND,
     &resume::COMMAND,
     &run::COMMAND,
     &spec::COMMAND,
