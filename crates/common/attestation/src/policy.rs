@@ -28,6 +28,8 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 /// A policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// How evidence must be tied to the session that it arrives in.
+    pub level: Level,
     /// SHA-256 of the DER of every trust anchor that may be used, each alone.
     pub roots: Vec<[u8; 32]>,
     /// Which TEEs are allowed; any one of these.
@@ -56,6 +58,25 @@ pub struct Policy {
     pub config_digest: ConfigRule,
     /// The least TCB evaluation data number that collateral may have.
     pub min_tcb_eval: u32,
+}
+
+/// How evidence is tied to a session. A policy names exactly one; what a peer offers never changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// `bound`: evidence made for the session, after its handshake (bound-v1).
+    #[default]
+    Bound,
+    /// `compat`: evidence in the TLS certificate, which can be relayed once a TLS key leaks.
+    Compat,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bound => "bound",
+            Self::Compat => "compat",
+        })
+    }
 }
 
 /// One kind of TEE that a policy allows.
@@ -172,6 +193,7 @@ impl Policy {
     #[must_use]
     pub fn strict(root: [u8; 32]) -> Self {
         Self {
+            level: Level::Bound,
             roots: alloc::vec![root],
             tee: alloc::vec![TeeRule::Hardware],
             mrenclave: Vec::new(),

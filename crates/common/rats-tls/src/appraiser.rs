@@ -5,6 +5,7 @@ use crate::frame::Format;
 use crate::party::{Accepted, Appraiser, Refusal};
 use crate::session::{Offered, Received};
 use attestation::crypto::Ring;
+use attestation::policy::Level;
 use attestation::{
     Collateral, Decision, ExpectedReportData, KnownPlatforms, Now, Policy, ReferenceValues,
     VerifiedCollateral, Verifier,
@@ -113,6 +114,9 @@ impl<S: CollateralSource> PolicyAppraiser<S> {
     }
 
     fn decide(&self, received: &Received) -> Result<Accepted, Refusal> {
+        if self.policy.level != Level::Bound {
+            return Err(Refusal::Level { expected: self.policy.level, got: Level::Bound });
+        }
         let claims = Claims::decode(&received.offered.claims).map_err(Refusal::Claims)?;
         let accepted = self.examine(received, &claims)?;
         if let Some(expected) = self.instance_id.filter(|id| *id != claims.instance_id) {

@@ -13,6 +13,8 @@ mod appraiser;
 pub mod binding;
 pub mod claims;
 #[cfg(feature = "std")]
+pub mod compat;
+#[cfg(feature = "std")]
 mod engine;
 #[cfg(feature = "std")]
 mod error;

@@ -2,10 +2,12 @@
 
 use crate::binding::Binding;
 use crate::claims::{Claims, ClaimsFault};
+use crate::compat::CompatFault;
 use crate::frame::{Flags, Format};
 use crate::session::{Config, Offered, Received};
 use crate::tls::{Identity, IdentityError};
 use attestation::Verdict;
+use attestation::policy::Level;
 use core::fmt;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,6 +62,15 @@ pub enum Refusal {
         /// The peer's.
         got: [u8; 16],
     },
+    /// Of another level than the policy's.
+    Level {
+        /// The policy's.
+        expected: Level,
+        /// The evidence's.
+        got: Level,
+    },
+    /// The certificate is none of the compat level.
+    Compat(CompatFault),
     /// There is no collateral for it.
     Collateral(String),
     /// By the caller's own look at the claims.
@@ -85,6 +96,8 @@ impl Refusal {
                 .map_or("evidence".into(), |check| check.id.to_string()),
             Self::Claims(_) => "claims".into(),
             Self::Instance { .. } => "instance-id".into(),
+            Self::Level { .. } => "level".into(),
+            Self::Compat(_) => "certificate".into(),
             Self::Collateral(_) => "collateral".into(),
             Self::Denied { field, .. } => field.clone(),
         }
@@ -111,6 +124,8 @@ impl fmt::Display for Refusal {
                 attestation::hex::Hex(expected),
                 attestation::hex::Hex(got)
             ),
+            Self::Level { expected, got } => write!(f, "level: expected {expected}, got {got}"),
+            Self::Compat(fault) => fault.fmt(f),
             Self::Collateral(what) => write!(f, "collateral: {what}"),
             Self::Denied { field, expected, got } => {
                 write!(f, "{field}: expected {expected}, got {got}")

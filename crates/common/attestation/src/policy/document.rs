@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 
-use super::{ConfigRule, Policy, PolicyError, SignerRule, SnpRule, TdxRule, TeeRule};
+use super::{ConfigRule, Level, Policy, PolicyError, SignerRule, SnpRule, TdxRule, TeeRule};
 use crate::hex;
 use crate::tcb::TcbStatus;
 
@@ -18,6 +18,8 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
+    #[serde(default)]
+    level: Option<String>,
     roots: Vec<String>,
     #[serde(default)]
     tee: Option<OneOrMany>,
@@ -95,6 +97,17 @@ struct Snp {
     min_guest_svn: u32,
 }
 
+fn level(word: Option<&str>) -> Result<Level, PolicyError> {
+    match word {
+        None | Some("bound") => Ok(Level::Bound),
+        Some("compat") => Ok(Level::Compat),
+        Some(got) => {
+            let expected = "bound or compat";
+            Err(PolicyError::Word { key: "level", expected, got: got.to_string() })
+        }
+    }
+}
+
 impl Document {
     fn check(self) -> Result<Policy, PolicyError> {
         let tee = match self.tee {
@@ -102,6 +115,7 @@ impl Document {
             Some(rules) => rules.into_vec().into_iter().map(tee).collect::<Result<_, _>>()?,
         };
         Ok(Policy {
+            level: level(self.level.as_deref())?,
             roots: not_empty("roots", list("roots", &self.roots)?)?,
             tee: not_empty("tee", tee)?,
             mrenclave: list("mrenclave", &self.mrenclave)?,
@@ -231,7 +245,18 @@ mod tests {
         assert_eq!(policy, Policy::strict(hex::array(ROOT).expect("hex")));
         assert_eq!(policy.tee, [TeeRule::Hardware]);
         assert_eq!(policy.tcb_status, [TcbStatus::UpToDate]);
+        assert_eq!(policy.level, Level::Bound);
         assert!(!policy.allow_debug);
+    }
+
+    #[test]
+    fn a_policy_names_one_level() {
+        let read = |level: &str| {
+            Policy::from_toml(&alloc::format!("level = '{level}'\nroots = ['{ROOT}']"))
+        };
+        assert_eq!(read("compat").expect("a policy").level, Level::Compat);
+        assert_eq!(read("bound").expect("a policy").level, Level::Bound);
+        assert!(matches!(read("any"), Err(PolicyError::Word { key: "level", .. })));
     }
 
     #[test]

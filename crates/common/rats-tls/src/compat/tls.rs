@@ -1,0 +1,169 @@
+//! TLS whose certificates are the evidence. The handshake fails where the evidence is refused.
+
+use super::certificate::CompatPeer;
+use super::encoding::Kind;
+use crate::appraiser::{Clock, CollateralSource};
+use crate::frame::Format;
+use crate::party::Refusal;
+use crate::session::Offered;
+use attestation::crypto::Ring;
+use attestation::policy::Level;
+use attestation::{Decision, ExpectedReportData, Policy, ReferenceValues, Verdict, Verifier};
+use core::fmt;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{ring, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerIncompatible,
+    ServerConfig, SignatureScheme, version,
+};
+use std::sync::Arc;
+
+/// Accepts certificates of this level by a policy that names it.
+pub struct CompatAppraiser<S> {
+    verifier: Verifier<Ring>,
+    policy: Policy,
+    references: ReferenceValues,
+    source: S,
+    clock: Clock,
+}
+
+impl<S> fmt::Debug for CompatAppraiser<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompatAppraiser").finish_non_exhaustive()
+    }
+}
+
+impl<S: CollateralSource> CompatAppraiser<S> {
+    /// Under one anchor, by one policy.
+    #[must_use]
+    pub fn new(verifier: Verifier<Ring>, policy: Policy, source: S, clock: Clock) -> Self {
+        Self { verifier, policy, references: ReferenceValues::default(), source, clock }
+    }
+
+    /// Decides on a certificate, DER.
+    ///
+    /// # Errors
+    /// The policy names another level, the certificate is none of this one, or its evidence is refused.
+    pub fn appraise(&self, certificate: &[u8]) -> Result<Verdict, Box<Refusal>> {
+        self.decide(certificate).map_err(Box::new)
+    }
+
+    fn decide(&self, certificate: &[u8]) -> Result<Verdict, Refusal> {
+        if self.policy.level != Level::Compat {
+            return Err(Refusal::Level { expected: self.policy.level, got: Level::Compat });
+        }
+        let now = (self.clock)();
+        let peer = CompatPeer::read(certificate, now.seconds).map_err(Refusal::Compat)?;
+        if peer.kind != Kind::Quote {
+            return Err(Refusal::Denied {
+                field: "evidence tag".into(),
+                expected: "a quote (60000)".into(),
+                got: format!("{:?} ({})", peer.kind, peer.kind as u64),
+            });
+        }
+        let offered = Offered {
+            format: Format::Sgx,
+            evidence: peer.evidence,
+            claims: vec![],
+            endorsements: vec![],
+        };
+        let collateral =
+            self.source.collateral(&self.verifier, &offered, now).map_err(Refusal::Collateral)?;
+        let expected = ExpectedReportData::new(&peer.expected_report_data)
+            .expect("a digest and zeros are 64 bytes and not all zero");
+        let known = attestation::KnownPlatforms::default();
+        let verdict = self
+            .verifier
+            .examine_with(&offered.evidence, &collateral, &known, now)
+            .appraise(&self.policy, &self.references, &expected);
+        if verdict.verdict == Decision::Accepted {
+            Ok(verdict)
+        } else {
+            Err(Refusal::Verdict(Box::new(verdict)))
+        }
+    }
+}
+
+/// A client that verifies servers of this level. TLS 1.3 only, no resumption.
+///
+/// # Errors
+/// The cryptography does not do TLS 1.3.
+pub fn client<S: CollateralSource + 'static>(
+    appraiser: Arc<CompatAppraiser<S>>,
+) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Evidence(appraiser)))
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
+/// A server that presents a certificate of this level.
+///
+/// # Errors
+/// The certificate and the key do not fit.
+pub fn server(
+    key: &rcgen::KeyPair,
+    certificate: &rcgen::Certificate,
+) -> Result<ServerConfig, Error> {
+    let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)?;
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// Evidence in place of a chain to some web root.
+struct Evidence<S>(Arc<CompatAppraiser<S>>);
+
+impl<S> fmt::Debug for Evidence<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<S: CollateralSource> ServerCertVerifier for Evidence<S> {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.0.appraise(leaf) {
+            Ok(_) => Ok(ServerCertVerified::assertion()),
+            Err(refusal) => Err(Error::InvalidCertificate(CertificateError::Other(OtherError(
+                Arc::new(*refusal),
+            )))),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
