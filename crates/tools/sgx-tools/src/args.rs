@@ -134,6 +134,15 @@ pub(crate) struct GetIasReport {
     /// The stored report: the JSON body of the service's answer
     #[arg(value_name = "FILE")]
     pub(crate) report: PathBuf,
+    /// Header X-IASReport-Signature of the answer, to check the report
+    #[arg(long, value_name = "FILE", requires = "certificates", requires = "root")]
+    pub(crate) signature: Option<PathBuf>,
+    /// Header X-IASReport-Signing-Certificate of the answer
+    #[arg(long, value_name = "FILE", requires = "signature", requires = "root")]
+    pub(crate) certificates: Option<PathBuf>,
+    /// The CA of the service to trust, PEM or DER
+    #[arg(long, value_name = "FILE", requires = "signature", requires = "certificates")]
+    pub(crate) root: Option<PathBuf>,
     /// ecdsa is not what the service gave; EPID types are taken, and said to be retired
     #[arg(long, value_name = "TYPE")]
     pub(crate) quote_type: Option<QuoteType>,

@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &VerifyQuote, say: Say) -> Result<(), Failure> {
 }
 
 /// One root certificate, PEM or DER.
-fn root(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn root(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = file::read(path)?;
     if !bytes.starts_with(b"-----") {
         return Ok(bytes);

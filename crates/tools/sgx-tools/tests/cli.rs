@@ -362,3 +362,28 @@ fn stored_reports_of_the_attestation_service_are_read() {
     assert_eq!((&shown["status"], &shown["verified"]), (&"OK".into(), &false.into()));
     assert_eq!(read(&["--quote-type", "ecdsa"]).0, Some(1));
 }
+
+#[test]
+fn a_stored_report_is_verified_where_its_headers_were_stored_too() {
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ias");
+    let headers = ["--signature", "signature", "--certificates", "certificates"];
+    let with = |words: &[&str]| {
+        run(&stored, &[&["--json", "get-ias-report", "report.json"], &headers[..], words].concat())
+    };
+    let output = with(&["--root", "root.pem"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&shown["verified"], &shown["status"]), (&true.into(), &"GROUP_OUT_OF_DATE".into()));
+    assert_eq!(shown["enclave"]["mrenclave"], "aa".repeat(32));
+    // Without a CA nothing can be checked, and nothing is shown as if it had been.
+    let output = with(&[]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    let directory = tempfile::tempdir().expect("a directory");
+    let report = fs::read_to_string(stored.join("report.json")).expect("there");
+    let forged = report.replace("GROUP_OUT_OF_DATE", "OK");
+    let file = directory.path().join("report.json");
+    fs::write(&file, forged).expect("written");
+    let file = file.to_str().expect("text");
+    let words = [&["get-ias-report", file, "--root", "root.pem"], &headers[..]].concat();
+    let output = run(&stored, &words);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+}

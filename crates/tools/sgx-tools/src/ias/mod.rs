@@ -1,16 +1,19 @@
 //! `get-ias-report`: reports of Intel's attestation service, which it gave for EPID quotes until 2025.
 //!
-//! Stored ones can still be read. Nothing here checks their signature, and `verified` says so: what the
-//! service once said of a platform is no reason to trust it now.
+//! Stored ones can still be read, and checked against the signature and certificates that came in the headers of
+//! the answer, under a CA that the caller names. `verified` says which: and even so, what the service once said
+//! of a platform is no reason to trust it now.
 //!
 //! Source: Intel, "Attestation Service for SGX (IAS): API Documentation", version 4, "Attestation
 //! Verification Report".
+
+mod signature;
 
 use crate::args::GetIasReport;
 use crate::failure::Failure;
 use crate::inspect::report_body;
 use crate::quote_type::QuoteType;
-use crate::{Say, file};
+use crate::{Say, file, verify};
 use base64ct::{Base64, Encoding};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -43,8 +46,19 @@ pub(crate) fn run(arguments: &GetIasReport, say: Say) -> Result<(), Failure> {
         ));
     }
     let bytes = file::read(&arguments.report)?;
-    let shown = read(&bytes)
+    let mut shown = read(&bytes)
         .map_err(|error| Failure::Refused(format!("{}: {error}", arguments.report.display())))?;
+    // All three or none: the command line sees to it.
+    if let (Some(signature), Some(certificates), Some(root)) =
+        (&arguments.signature, &arguments.certificates, &arguments.root)
+    {
+        let (signature, certificates) = (file::read(signature)?, file::read(certificates)?);
+        let timestamp = shown["timestamp"].as_str().unwrap_or_default();
+        let root = verify::root(root)?;
+        signature::check(&bytes, timestamp, &signature, &certificates, &root)
+            .map_err(Failure::refused)?;
+        shown["verified"] = true.into();
+    }
     say.result(&shown)
 }
 
