@@ -37,16 +37,16 @@ impl Podman {
         &self.host
     }
 
-    /// `podman` with these words.
+    /// `podman --runtime rune` with these words: a pod's first container is made by `pod create`.
     #[must_use]
     pub fn podman(&self, words: &[&str]) -> Outcome {
-        self.host.run(&[&["podman"], words].concat())
+        self.host.run(&[&["podman", "--runtime", "rune"], words].concat())
     }
 
     /// `podman --runtime rune run` with these words.
     #[must_use]
     pub fn run(&self, words: &[&str]) -> Outcome {
-        self.podman(&[&["--runtime", "rune", "run"], words].concat())
+        self.podman(&[&["run"], words].concat())
     }
 
     /// One field of a container.
