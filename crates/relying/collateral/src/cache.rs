@@ -128,6 +128,14 @@ impl Cache {
         flight.land(self.obtain(wanted, now, usable))
     }
 
+    /// Why what [`get`](Self::get) gave last is not newer: the failure of the last time that the service was asked.
+    /// `None` where it answered, or was not asked.
+    pub fn failure(&self, wanted: Wanted) -> Option<Arc<CacheError>> {
+        let states = self.states();
+        let (error, _) = states.get(&wanted)?.failed.as_ref()?;
+        Some(error.clone())
+    }
+
     /// Takes a document from outside, as it takes one from the service.
     ///
     /// # Errors

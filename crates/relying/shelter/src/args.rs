@@ -46,11 +46,13 @@ Examples:
 
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The evidence: an SGX or TDX quote
+    /// The evidence: an SGX or TDX quote, or a SEV-SNP report of 1184 bytes
     #[arg(long, value_name = "FILE")]
     pub(crate) evidence: PathBuf,
     #[command(flatten)]
     pub(crate) source: CollateralSource,
+    #[command(flatten)]
+    pub(crate) endorsements: EndorsementFiles,
     /// The one trust anchor: a root certificate, DER or PEM, which the policy must name
     #[arg(long, value_name = "FILE")]
     pub(crate) root: PathBuf,
@@ -77,7 +79,27 @@ pub(crate) struct Verify {
     pub(crate) json: bool,
 }
 
-/// Where collateral comes from.
+/// What vouches for a SEV-SNP report.
+#[derive(Args)]
+pub(crate) struct EndorsementFiles {
+    /// Of a SEV-SNP report: the VCEK or VLEK certificate, DER or PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) endorsement_key: Option<PathBuf>,
+    /// Of a SEV-SNP report: the ASK or ASVK certificate, DER or PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authority: Option<PathBuf>,
+    /// Of a SEV-SNP report: the root's CRL, DER
+    #[arg(long, value_name = "FILE")]
+    pub(crate) crl: Option<PathBuf>,
+}
+
+impl EndorsementFiles {
+    pub(crate) fn is_given(&self) -> bool {
+        self.endorsement_key.is_some() || self.authority.is_some() || self.crl.is_some()
+    }
+}
+
+/// Where collateral of quotes comes from.
 #[derive(Args)]
 pub(crate) struct CollateralSource {
     /// A bundle of collateral: JSON in dcap-qvl's form QuoteCollateralV3

@@ -6,6 +6,7 @@
 
 mod args;
 mod collateral;
+mod evidence;
 mod explain;
 mod failure;
 mod files;

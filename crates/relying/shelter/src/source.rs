@@ -1,6 +1,7 @@
 //! Where a command gets its trust anchor, its time and its collateral.
 
 use crate::args::CollateralSource;
+use crate::evidence::certificate;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
 use ::collateral::cache::{Cache, Schedule};
@@ -9,12 +10,9 @@ use ::collateral::object::Wanted;
 use ::collateral::pcs::{Pcs, Timeouts};
 use ::collateral::store::Store;
 use attestation::collateral::{Collateral, MAX_COLLATERAL_BYTES};
-use attestation::time::Now;
-use attestation::{TrustAnchor, crypto, x509};
+use attestation::time::{Now, Rfc3339};
+use attestation::{TrustAnchor, crypto};
 use std::path::{Path, PathBuf};
-
-/// Most bytes of a certificate's file.
-const MOST_ROOT: u64 = 64 << 10;
 
 /// This machine's clock.
 pub(crate) fn host_time() -> Now {
@@ -23,20 +21,7 @@ pub(crate) fn host_time() -> Now {
 
 /// The trust anchor in a file: one certificate, DER or PEM.
 pub(crate) fn anchor(path: &Path) -> Result<TrustAnchor, Failure> {
-    let bytes = files::read(path, MOST_ROOT)?;
-    let der = if bytes.starts_with(b"-----BEGIN") {
-        let mut chain = x509::chain(&bytes).map_err(in_file(path))?;
-        match (chain.pop(), chain.len()) {
-            (Some(der), 0) => der,
-            (_, more) => {
-                let got = more + 1;
-                let message = format!("expected one certificate, the root, got {got}");
-                return Err(in_file(path)(message));
-            }
-        }
-    } else {
-        bytes
-    };
+    let der = certificate(path)?;
     TrustAnchor::from_der(&der, &crypto::Default::default()).map_err(in_file(path))
 }
 
@@ -46,6 +31,12 @@ pub(crate) enum Source {
     File(PathBuf),
     /// A store, a service, or both.
     Cache(Box<Cache>),
+}
+
+impl CollateralSource {
+    pub(crate) fn is_given(&self) -> bool {
+        self.collateral.is_some() || self.cache.is_some() || self.url.is_some()
+    }
 }
 
 impl Source {
@@ -78,7 +69,12 @@ impl Source {
         match self {
             Self::File(path) => bundle(path),
             Self::Cache(cache) => {
-                let current = cache.get(wanted()?).map_err(Failure::undecided)?;
+                let wanted = wanted()?;
+                let current = cache.get(wanted).map_err(Failure::undecided)?;
+                if let Some(error) = cache.failure(wanted) {
+                    let came = Rfc3339(current.fetched);
+                    eprintln!("shelter: {error}; what came at {came} is still valid, and is used");
+                }
                 Ok(current.document.clone())
             }
         }

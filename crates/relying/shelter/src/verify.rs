@@ -4,15 +4,14 @@
 //! code 2 and the file named, and no verdict is printed. A verdict is printed in every other case.
 
 use crate::args::Verify;
+use crate::evidence;
 use crate::explain::{self, Told};
 use crate::failure::Failure;
 use crate::files::{self, in_file};
-use crate::source::{self, Source};
-use ::collateral::object::Wanted;
+use crate::source;
 use attestation::policy::{MAX_POLICY_BYTES, Policy};
-use attestation::quote::{MAX_QUOTE_BYTES, Quote};
 use attestation::time::Now;
-use attestation::{ExpectedReportData, ReferenceValues, TrustAnchor, Verdict, Verifier, crypto};
+use attestation::{ExpectedReportData, ReferenceValues, TrustAnchor, Verdict};
 
 /// Most bytes of a file of reference values.
 const MOST_REFERENCES: u64 = 4 << 20;
@@ -22,19 +21,11 @@ pub(crate) fn run(arguments: &Verify) -> Result<(), Failure> {
     let anchor = source::anchor(&arguments.root)?;
     let policy = policy(arguments, &anchor)?;
     let references = references(arguments)?;
-    let path = &arguments.evidence;
-    let bytes = files::read(path, MAX_QUOTE_BYTES as u64)?;
-    let quote = Quote::parse(&bytes).map_err(in_file(path))?;
     let now = arguments.at.map_or_else(source::host_time, Now::given);
-    let source = Source::of(&arguments.source, &anchor, now)?;
-    let document = source.document(|| Wanted::of(&quote).map_err(in_file(path)))?;
-
-    let verifier = Verifier::new(crypto::Default::default(), anchor);
-    let examination = verifier.examine(&bytes, &document, now);
-    let verdict = match &expected {
+    let verdict = evidence::examine(arguments, anchor, now, |examination| match &expected {
         Some(expected) => examination.appraise(&policy, &references, expected),
         None => examination.authenticate(&policy),
-    };
+    })?;
     report(&verdict, arguments)
 }
 

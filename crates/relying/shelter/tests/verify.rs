@@ -250,6 +250,62 @@ fn files_that_cannot_be_read_give_no_verdict_and_are_named() {
 }
 
 #[test]
+fn real_reports_of_sev_snp_are_authentic_while_their_crl_lasts() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    for (name, now, end, tcb) in [
+        (
+            "milan",
+            1_750_000_000_u64,
+            1_778_544_000_u64,
+            "bootloader = 3\ntee = 0\nsnp = 8\nmicrocode = 115",
+        ),
+        (
+            "genoa",
+            1_751_328_000,
+            1_762_131_600,
+            "bootloader = 10\ntee = 0\nsnp = 23\nmicrocode = 84",
+        ),
+    ] {
+        let file = |part: &str| vector(&format!("snp/{part}_{name}.der"));
+        let root = workload::digest::Digest::of(&fs::read(file("ark")).unwrap());
+        let floor = format!("[snp_platform.min_tcb.{name}]\n{tcb}\n");
+        fs::write(place.join("policy"), format!("roots = ['{root}']\ntee = 'snp'\n{floor}"))
+            .unwrap();
+        let verify = Verify::new(place)
+            .file("--evidence", &vector(&format!("snp/report_{name}.bin")))
+            .file("--endorsement-key", &file("vcek"))
+            .file("--authority", &file("ask"))
+            .file("--crl", &file("crl"))
+            .file("--root", &file("ark"))
+            .with("--policy", "policy")
+            .with("--authenticate-only", "")
+            .with("--at", now);
+        let verdict = verify.says("authentic");
+        assert_eq!((&verdict["tee"], &verdict["emulated"]), (&"snp".into(), &false.into()));
+        verify.clone().with("--at", end).says("authentic");
+        for late in [end + 1, LATE] {
+            let ids = failed(&verify.clone().with("--at", late).says("refused"));
+            assert!(ids.contains(&"root_crl.validity".into()), "{ids:?}");
+        }
+        // Nothing says what the guest must be: bound or not, that is not enough to accept it.
+        let bound = verify.clone().without("--authenticate-only").with("--report-data", hello());
+        bound.refuses(&["policy.measurement", "binding.report_data"]);
+        // Without one of its endorsements, with those of the other kind, or with another chip's key.
+        for option in ["--endorsement-key", "--authority", "--crl"] {
+            verify
+                .clone()
+                .without(option)
+                .cannot_judge(&format!("expected {option} for a SEV-SNP report"));
+            verify.clone().with(option, "policy").cannot_judge("shelter: policy: ");
+        }
+        verify.clone().with("--url", "http://127.0.0.1:1").cannot_judge("got collateral of quotes");
+        verify.clone().file("--endorsement-key", &vector("snp/vcek_turin.der")).says("refused");
+        verify.file("--root", &vector("snp/ark_turin.der")).says("refused");
+    }
+}
+
+#[test]
 fn every_flipped_bit_that_is_signed_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let place = place.path();

@@ -1,0 +1,101 @@
+//! Evidence of any kind that is verified, with what each needs to be judged.
+
+use crate::args::Verify;
+use crate::failure::Failure;
+use crate::files::{self, in_file};
+use crate::source::Source;
+use attestation::check::CheckId;
+use attestation::quote::{MAX_QUOTE_BYTES, Quote};
+use attestation::snp::Endorsements;
+use attestation::snp::report::{REPORT_LEN, Report};
+use attestation::time::Now;
+use attestation::verify::Examination;
+use attestation::{TrustAnchor, Verifier, crypto, x509};
+use collateral::object::Wanted;
+use std::path::{Path, PathBuf};
+
+/// Most bytes of a certificate or CRL of AMD's.
+const MOST_ENDORSEMENT: u64 = 2 << 20;
+
+/// A file of evidence that could be read. What cannot be read is no evidence, and is not judged.
+enum Kind {
+    /// An SGX or TDX quote.
+    Quote,
+    /// A SEV-SNP report.
+    Snp,
+}
+
+impl Kind {
+    /// Quotes have the type of their key, 2, where a report's version is still zero.
+    fn of(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
+        if bytes.len() == REPORT_LEN && bytes[2..4] == [0, 0] {
+            Report::parse(bytes).map_err(in_file(path))?;
+            return Ok(Self::Snp);
+        }
+        Quote::parse(bytes).map_err(in_file(path))?;
+        Ok(Self::Quote)
+    }
+}
+
+/// Reads the evidence and what is needed to judge it, and hands the examination to `judge`.
+pub(crate) fn examine<T>(
+    arguments: &Verify,
+    anchor: TrustAnchor,
+    now: Now,
+    judge: impl FnOnce(Examination<'_>) -> T,
+) -> Result<T, Failure> {
+    let path = &arguments.evidence;
+    let bytes = files::read(path, MAX_QUOTE_BYTES as u64)?;
+    let kind = Kind::of(path, &bytes)?;
+    let verifier = Verifier::new(crypto::Default::default(), anchor);
+    match kind {
+        Kind::Quote => {
+            if arguments.endorsements.is_given() {
+                let message =
+                    "expected --collateral, --cache or --url for a quote, got endorsements";
+                return Err(in_file(path)(message));
+            }
+            let source = Source::of(&arguments.source, verifier.anchor(), now)?;
+            let quote = Quote::parse(&bytes).map_err(in_file(path))?;
+            let document = source.document(|| Wanted::of(&quote).map_err(in_file(path)))?;
+            Ok(judge(verifier.examine(&bytes, &document, now)))
+        }
+        Kind::Snp => {
+            if arguments.source.is_given() {
+                let message = "expected --endorsement-key, --authority and --crl for a SEV-SNP report, got \
+                               collateral of quotes";
+                return Err(in_file(path)(message));
+            }
+            let given = &arguments.endorsements;
+            let need = |name: &str, file: &Option<PathBuf>| {
+                let missing = || format!("expected --{name} for a SEV-SNP report, got none");
+                file.clone().ok_or_else(|| in_file(path)(missing()))
+            };
+            let key = certificate(&need("endorsement-key", &given.endorsement_key)?)?;
+            let authority = certificate(&need("authority", &given.authority)?)?;
+            let crl_path = need("crl", &given.crl)?;
+            let crl = files::read(&crl_path, MOST_ENDORSEMENT)?;
+            let endorsements = Endorsements { key: &key, authority: &authority, crl: &crl };
+            let examination = verifier.examine_snp(&bytes, &endorsements, now);
+            // A file that is no CRL is like one that is no certificate: nothing was judged.
+            match examination.checks().find(CheckId::RootCrlFormat) {
+                Some(check) if !check.ok => Err(in_file(&crl_path)(check)),
+                _ => Ok(judge(examination)),
+            }
+        }
+    }
+}
+
+/// The one certificate in a file, DER or PEM, as DER.
+pub(crate) fn certificate(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = files::read(path, MOST_ENDORSEMENT)?;
+    if !bytes.starts_with(b"-----BEGIN") {
+        x509::Certificate::parse(&bytes).map_err(in_file(path))?;
+        return Ok(bytes);
+    }
+    let mut chain = x509::chain(&bytes).map_err(in_file(path))?;
+    match (chain.pop(), chain.len()) {
+        (Some(der), 0) => Ok(der),
+        (_, more) => Err(in_file(path)(format!("expected one certificate, got {}", more + 1))),
+    }
+}
