@@ -57,6 +57,14 @@ pub enum Vendor {
     Amd,
 }
 
+impl Vendor {
+    /// The vendor whose root has this SHA-256 of its DER; `None` for every other root.
+    #[must_use]
+    pub fn of_root(sha256: &[u8; 32]) -> Option<Self> {
+        VENDOR_ROOTS.iter().find(|(_, root)| root == sha256).map(|(vendor, _)| *vendor)
+    }
+}
+
 /// A trust anchor: a self-issued certificate that the caller trusts.
 ///
 /// A verification has exactly one; certificates, CRLs and collateral that end anywhere else are refused,
@@ -119,8 +127,7 @@ impl TrustAnchor {
             .is_signed_by(crypto, certificate.subject, certificate.key)
             .map_err(|_| AnchorError::Signature)?;
         let sha256 = crypto.sha256(der);
-        let vendor =
-            VENDOR_ROOTS.iter().find(|(_, root)| *root == sha256).map(|(vendor, _)| *vendor);
+        let vendor = Vendor::of_root(&sha256);
         Ok(Self {
             der: der.to_vec(),
             sha256,
