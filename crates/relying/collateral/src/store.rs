@@ -117,23 +117,39 @@ impl Store {
     pub fn put(&self, accepted: &[Accepted]) -> Result<Index, StoreError> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
+        let mut files = Vec::new();
         for Accepted { entry, fetched, object } in accepted {
             index.check(entry.root, entry.name, &entry.edition).map_err(StoreError::RollBack)?;
             let bytes = serde_json::to_vec(object).expect("an object has no failing part");
             let size = bytes.len() as u64;
             let sha256 = Digest::of(&bytes);
             let path = self.object(sha256);
-            if size > MOST_OBJECT.min(self.room) {
-                return Err(StoreError::TooLarge { path, most: MOST_OBJECT.min(self.room) });
+            let most = MOST_OBJECT.min(self.room);
+            if size > most {
+                return Err(StoreError::TooLarge { path, most });
             }
-            write(&path, &bytes)?;
             let held = Some(Held { sha256, size, fetched: *fetched });
             index.put(Entry { held, ..*entry });
+            files.push((path, bytes));
         }
         self.make_room(&mut index);
-        write(&self.directory.join("index"), &index.to_bytes())?;
+        let new = self.index_bytes(&index)?;
+        for (path, bytes) in files {
+            write(&path, &bytes)?;
+        }
+        write(&self.directory.join("index"), &new)?;
         self.sweep(&index)?;
         Ok(index)
+    }
+
+    /// The index as it is written: one that can be read again.
+    fn index_bytes(&self, index: &Index) -> Result<Vec<u8>, StoreError> {
+        let bytes = index.to_bytes();
+        if bytes.len() as u64 > index::MOST {
+            let path = self.directory.join("index");
+            return Err(StoreError::TooLarge { path, most: index::MOST });
+        }
+        Ok(bytes)
     }
 
     /// Forgets the file of an object that turned out to be damaged. Its floor stays.
@@ -143,7 +159,7 @@ impl Store {
         let held = index.get(root, name).and_then(|entry| entry.held);
         if held.is_some_and(|held| held.sha256 == sha256) {
             index.drop_held(root, name);
-            write(&self.directory.join("index"), &index.to_bytes())?;
+            write(&self.directory.join("index"), &self.index_bytes(&index)?)?;
             self.sweep(&index)?;
         }
         Ok(())

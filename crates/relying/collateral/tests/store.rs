@@ -2,7 +2,7 @@
 
 use collateral::error::StoreError;
 use collateral::index::{Edition, Entry, Name};
-use collateral::object::{Ca, Object};
+use collateral::object::{Ca, Object, Tee};
 use collateral::store::{Accepted, Store};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,6 +113,24 @@ fn the_oldest_objects_make_room_and_their_floors_stay() {
     assert!(store.put(&[accepted(CRL, 99, 7, 10)]).is_err());
     let error = store.put(&[accepted(CRL, 100, 9, 2000)]).unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn an_index_that_could_not_be_read_again_is_not_written() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path());
+    store.put(&[accepted(CRL, 100, 7, 10)]).unwrap();
+    let before = store.index().unwrap();
+    let many: Vec<Accepted> = (0..40_000_u32)
+        .map(|number| {
+            let [a, b, c, d] = number.to_be_bytes();
+            let name = Name::TcbInfo { tee: Tee::Sgx, fmspc: Hex([0, 0, a, b, c, d]) };
+            accepted(name, 100, 7, 1)
+        })
+        .collect();
+    let error = store.put(&many).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+    assert_eq!(store.index().unwrap(), before);
 }
 
 #[test]
