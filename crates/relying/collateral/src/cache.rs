@@ -13,7 +13,7 @@
 
 use crate::clock::Clock;
 use crate::current::{Current, document, names, objects};
-use crate::error::{CacheError, StoreError};
+use crate::error::{CacheError, FetchError, StoreError};
 use crate::index::{Entry, Index, Name};
 use crate::object::{Object, Wanted};
 use crate::pcs::Pcs;
@@ -142,7 +142,7 @@ impl Cache {
     /// It does not verify now, is older than what was seen, or cannot be stored.
     pub fn import(&self, collateral: Collateral) -> Result<Arc<Current>, CacheError> {
         let now = self.clock.now();
-        let current = Arc::new(self.accept(collateral, now)?);
+        let current = Arc::new(self.accept(collateral, [now.seconds; 4], now)?);
         let mut states = self.states();
         let state = self.state(&mut states, current.wanted);
         (state.current, state.failed) = (Some(current.clone()), None);
@@ -194,48 +194,60 @@ impl Cache {
     fn fetch(&self, wanted: Wanted, now: Now) -> Result<Current, CacheError> {
         let Some(pcs) = &self.pcs else { return Err(CacheError::Offline { wanted }) };
         let [root_crl, pck_crl, tcb_info, qe_identity] = names(&wanted);
-        let reuse = |name| self.reusable(name, now);
-        let or_ask = |held: Option<Object>, ask: &dyn Fn() -> _| match held {
-            Some(object) => Ok(object),
-            None => ask(),
+        let or_ask = |name, ask: &dyn Fn() -> Result<Object, FetchError>| {
+            Ok::<_, CacheError>(match self.reusable(name, now)? {
+                Some(held) => held,
+                None => (ask()?, now.seconds),
+            })
         };
         // What is most likely to fail comes first: not every FMSPC is known.
-        let info = or_ask(reuse(tcb_info)?, &|| pcs.tcb_info(wanted.tee, wanted.fmspc))?;
-        let identity = or_ask(reuse(qe_identity)?, &|| pcs.qe_identity(wanted.tee))?;
-        let pck = or_ask(reuse(pck_crl)?, &|| pcs.pck_crl(wanted.ca))?;
-        let root = or_ask(reuse(root_crl)?, &|| pcs.root_crl())?;
-        let document = document([root, pck, info, identity]).expect("asked for by kind");
-        let current = self.accept(document, now)?;
+        let info = or_ask(tcb_info, &|| pcs.tcb_info(wanted.tee, wanted.fmspc))?;
+        let identity = or_ask(qe_identity, &|| pcs.qe_identity(wanted.tee))?;
+        let pck = or_ask(pck_crl, &|| pcs.pck_crl(wanted.ca))?;
+        let root = or_ask(root_crl, &|| pcs.root_crl())?;
+        // What was not asked for is as old as it was: else objects that many sets share would never be.
+        let fetched = [root.1, pck.1, info.1, identity.1];
+        let document = document([root.0, pck.0, info.0, identity.0]).expect("asked for by kind");
+        let current = self.accept(document, fetched, now)?;
         if current.wanted != wanted {
             return Err(CacheError::Another { expected: wanted, got: current.wanted });
         }
         Ok(current)
     }
 
-    /// An object that need not be asked for.
-    fn reusable(&self, name: Name, now: Now) -> Result<Option<Object>, CacheError> {
+    /// An object that need not be asked for, and when it came.
+    fn reusable(&self, name: Name, now: Now) -> Result<Option<(Object, u64)>, CacheError> {
         let Floor::Store(store) = &self.floor else { return Ok(None) };
         let index = store.index()?;
         let entry = index.get(self.root(), name);
-        let is_new = entry.is_some_and(|entry| {
-            entry.edition.next_update >= now.seconds
-                && entry.held.is_some_and(|held| self.is_fresh(held.fetched, now))
-        });
-        Ok(if is_new { store.get(self.root(), name)? } else { None })
+        let held = entry.filter(|entry| entry.edition.next_update >= now.seconds);
+        match held.and_then(|entry| entry.held) {
+            Some(held) if self.is_fresh(held.fetched, now) => {
+                let object = store.get(self.root(), name)?;
+                Ok(object.map(|object| (object, held.fetched)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Verifies, compares with the floor, and keeps.
-    fn accept(&self, document: Collateral, now: Now) -> Result<Current, CacheError> {
+    fn accept(
+        &self,
+        document: Collateral,
+        fetched: [u64; 4],
+        now: Now,
+    ) -> Result<Current, CacheError> {
         let verified = self.verify(&document, now)?;
-        let current = Current::new(verified, document, now.seconds)?;
+        let oldest = fetched.into_iter().fold(now.seconds, u64::min);
+        let current = Current::new(verified, document, oldest)?;
         let entries = names(&current.wanted).into_iter().zip(current.editions());
         let entries =
             entries.map(|(name, edition)| Entry { root: self.root(), name, edition, held: None });
         match &self.floor {
             Floor::Store(store) => {
-                let accepted = entries.zip(objects(&current.document));
+                let accepted = entries.zip(objects(&current.document)).zip(fetched);
                 let accepted: Vec<Accepted> = accepted
-                    .map(|(entry, object)| Accepted { entry, fetched: now.seconds, object })
+                    .map(|((entry, object), fetched)| Accepted { entry, fetched, object })
                     .collect();
                 store.put(&accepted)?;
             }

@@ -158,6 +158,25 @@ fn fetched_once_and_refreshed_after_a_day() {
 }
 
 #[test]
+fn objects_that_sets_share_are_asked_for_once_and_grow_old() {
+    let place = tempfile::tempdir().unwrap();
+    let scene = Scene::new();
+    scene.publish(START, 1);
+    let other = CollateralSettings { fmspc: [9; 6], ..CollateralSettings::default() };
+    let (_, answer) = answers(&issue(&scene.root, &other, START))[0].clone();
+    let path = "/sgx/certification/v4/tcb?fmspc=090909090909&update=standard";
+    scene.server.answer(path, answer);
+    scene.cache(Some(place.path())).get(WANTED).unwrap();
+    scene.at(START + DAY - 1);
+    scene.cache(Some(place.path())).get(Wanted { fmspc: [9; 6], ..WANTED }).unwrap();
+    assert_eq!(scene.asked(), 5, "of the other platform only the TCB info is new");
+    // A day after they came all are asked for again, though they were used since.
+    scene.at(START + DAY);
+    scene.cache(Some(place.path())).get(WANTED).unwrap();
+    assert_eq!(scene.asked(), 9);
+}
+
+#[test]
 fn what_is_stale_is_used_to_its_last_second_and_no_longer() {
     let place = tempfile::tempdir().unwrap();
     let scene = Scene::new();
