@@ -11,9 +11,10 @@ use attestation::collateral::{Collateral as Document, QeIdentity, TcbInfo};
 use attestation::hex::Hex;
 use attestation::quote::{MAX_QUOTE_BYTES, Quote};
 use attestation::time::{Now, Rfc3339};
-use attestation::{Verifier, crypto};
+use attestation::{Vendor, Verifier, crypto, x509};
 use serde_json::{Value, json};
 use std::path::Path;
+use workload::digest::Digest;
 
 pub(crate) fn run(command: &Collateral) -> Result<(), Failure> {
     match command {
@@ -84,7 +85,13 @@ fn wanted(platform: &Platform) -> Result<Wanted, Failure> {
 /// One line: what it is and until when it is valid.
 fn print(current: &Current) {
     let until = Rfc3339(current.verified.validity().not_after);
-    println!("{}, valid until {until}", current.wanted);
+    let emulated = if is_emulated(current.verified.anchor()) { "emulated " } else { "" };
+    println!("{emulated}{}, valid until {until}", current.wanted);
+}
+
+/// Whether a root, by the SHA-256 of its DER, is no vendor's.
+fn is_emulated(root: &[u8; 32]) -> bool {
+    Vendor::of_root(root).is_none()
 }
 
 fn show(arguments: &Show) -> Result<(), Failure> {
@@ -131,9 +138,14 @@ fn describe(
 ) -> Result<Value, attestation::collateral::JsonError> {
     let info = TcbInfo::parse(&document.tcb_info)?;
     let identity = QeIdentity::parse(&document.qe_identity)?;
+    // Of a bundle that is not verified, its own claim.
+    let root = x509::chain(document.tcb_info_issuer_chain.as_bytes()).ok();
+    let root = root.and_then(|mut chain| chain.pop()).map(|der| Digest::of(&der));
     let date = |seconds| Rfc3339(seconds).to_string();
     Ok(json!({
         "verified": verified,
+        "root": root,
+        "emulated": root.map(|root| is_emulated(&root.0)),
         "fmspc": Hex(&info.fmspc).to_string().to_uppercase(),
         "tcb_info": {
             "id": info.id.name(),
@@ -165,6 +177,7 @@ fn stored(directory: &Path) -> Result<Value, Failure> {
         json!({
             "object": entry.name.to_string(),
             "root": entry.root,
+            "emulated": is_emulated(&entry.root.0),
             "issued": Rfc3339(entry.edition.issued).to_string(),
             "number": entry.edition.number,
             "next_update": Rfc3339(entry.edition.next_update).to_string(),

@@ -225,7 +225,7 @@ fn collateral_from_the_platforms_service_and_through_a_cache() {
     let fetched =
         run(&[&["fetch", "--url", &url, "--evidence", "quote", "--output", "bundle"][..], &root]
             .concat());
-    let kind = "sgx collateral of FMSPC 454D554C4154, processor CA, valid until ";
+    let kind = "emulated sgx collateral of FMSPC 454D554C4154, processor CA, valid until ";
     assert!(fetched.starts_with(kind), "{fetched}");
     let named =
         ["fetch", "--url", &url, "--fmspc", "454d554c4154", "--tee", "sgx", "--ca", "processor"];
@@ -249,10 +249,13 @@ fn collateral_from_the_platforms_service_and_through_a_cache() {
     offline.with("--cache", "there").says("accepted");
     let shown = run(&[&["show", "out"][..], &root].concat());
     assert!(shown.contains("verified                   yes"), "{shown}");
+    assert!(shown.contains("emulated                   yes"), "{shown}");
     assert!(run(&["show", "out"]).contains("not looked at: no --root"));
     let shown = run(&["show", "--cache", "there", "--json"]);
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    assert_eq!(shown["objects"].as_array().unwrap().len(), 4);
+    let objects = shown["objects"].as_array().unwrap();
+    assert_eq!(objects.len(), 4);
+    assert!(objects.iter().all(|object| object["emulated"] == true));
 
     // Older than what was seen; damaged; of another root: not taken in, and what was there stays.
     let before = fs::read(place.join("there/index")).unwrap();
