@@ -56,5 +56,6 @@ macro_rules! tests {
 
 tests! {
     sgxs sigstruct elf enclave_elf manifest request metadata tar layer image_documents
-    hostcall_request hostcall_reply snp_report snp_key snp_table ear_token aesm_request aesm_reply
+    hostcall_request hostcall_reply host_quote bound_record snp_report snp_key snp_table ear_token
+    aesm_request aesm_reply
 }
