@@ -259,6 +259,48 @@ fn changed_documents_under_good_signatures() {
     }
 }
 
+/// Digits and letters of the documents exchanged at random and signed again: whatever both can read, they
+/// must judge alike. `ATTESTATION_MUTATIONS` sets how many.
+#[test]
+fn random_changes_of_signed_documents() {
+    let count = std::env::var("ATTESTATION_MUTATIONS").ok();
+    let count: u64 = count.map_or(400, |text| text.parse().expect("a number"));
+    let labs = [Lab::sgx(), Lab::tdx(Some(3))];
+    let prepared = labs.each_ref().map(|lab| {
+        (Pair::lab(lab), lab.quote(), lab.tcb_info.to_string(), lab.qe_identity.to_string())
+    });
+    let (mut state, mut accepted) = (0x9e37_79b9_7f4a_7c15_u64, 0);
+    let mut random = |below: usize| {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for round in 0..count {
+        let which = random(2);
+        let (pair, quote, tcb_info, qe_identity) = &prepared[which];
+        let mut documents = [tcb_info.clone().into_bytes(), qe_identity.clone().into_bytes()];
+        let document = &mut documents[random(2)];
+        for _ in 0..=random(2) {
+            let at = random(document.len());
+            document[at] = match document[at] {
+                b'0'..=b'9' => b'0' + random(10) as u8,
+                b'A'..=b'F' => b'A' + random(6) as u8,
+                letter @ b'a'..=b'z' if random(8) == 0 => letter ^ 1,
+                other => other,
+            };
+        }
+        let [tcb_info, qe_identity] =
+            documents.map(|bytes| String::from_utf8(bytes).expect("ASCII stays ASCII"));
+        let collateral = labs[which].collateral_of(&tcb_info, &qe_identity);
+        let outcome = pair.judge(quote, &collateral, NOW);
+        at_least_as_strict(&outcome, &format!("round {round}: {tcb_info} {qe_identity}"));
+        accepted += u64::from(outcome.ours.is_some());
+    }
+    assert!(accepted > count / 20 && accepted < count, "{accepted} of {count} accepted");
+}
+
 fn items(svn: u8) -> Vec<Vec<u8>> {
     common::lab::pck_items(svn, 13, &common::lab::FMSPC, &[0, 0])
 }

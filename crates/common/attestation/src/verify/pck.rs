@@ -22,7 +22,7 @@ pub(super) struct Pck {
 /// absence from the CRL do, at each use.
 #[derive(Clone, Debug)]
 pub struct KnownPlatform {
-    /// The certification data, byte for byte: what the entry is for.
+    /// The certification data, byte for byte: what the entry is for. Moves into the key.
     certification: Vec<u8>,
     ca: Vec<u8>,
     anchor: [u8; 32],
@@ -42,7 +42,7 @@ pub struct KnownPlatforms {
 impl KnownPlatforms {
     pub(super) const NONE: Self = Self { platforms: BTreeMap::new(), limit: 0 };
 
-    /// None yet, and never more than `limit`; each takes about 10 KiB.
+    /// None yet, and never more than `limit`; each takes about 8 KiB.
     #[must_use]
     pub const fn with_limit(limit: usize) -> Self {
         Self { platforms: BTreeMap::new(), limit }
@@ -50,14 +50,14 @@ impl KnownPlatforms {
 
     /// Adds one. Where the limit is reached, all are forgotten: they are cheap to see again, and no
     /// stranger can keep an entry in place by asking often.
-    pub fn insert(&mut self, platform: KnownPlatform) {
+    pub fn insert(&mut self, mut platform: KnownPlatform) {
         if self.limit == 0 {
             return;
         }
         if self.platforms.len() >= self.limit {
             self.platforms.clear();
         }
-        self.platforms.insert(platform.certification.clone(), platform);
+        self.platforms.insert(core::mem::take(&mut platform.certification), platform);
     }
 
     /// How many there are.
