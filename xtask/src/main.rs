@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask quickstart`, `test`, `check`, `bench`.
+//! The project's own tasks: `cargo xtask quickstart`, `test`, `check`, `bench`, `fuzz`.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod check;
+mod fuzz;
 mod quickstart;
 mod run;
 mod test;
@@ -26,6 +27,8 @@ enum Task {
     Test(test::Arguments),
     /// Measure against named peers
     Bench(bench::Arguments),
+    /// Fuzz every parser of outside bytes by coverage, with cargo-fuzz
+    Fuzz(fuzz::Arguments),
     /// Format, lints, unsafe list, enclave instructions, licences
     Check,
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Quickstart(arguments) => quickstart::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Check => check::run(),
     };
     match result {

@@ -56,4 +56,12 @@ targets! {
     ear_token: |bytes| run::is_token(bytes);
     aesm_request: |bytes| aesm::server::answer(&run::FakeQuoting, bytes).refusal.is_none();
     aesm_reply: |bytes| aesm::fuzz_reply(bytes);
+    quote: |bytes| attestation::quote::Quote::parse(bytes).is_ok();
+    certificate: |bytes| run::is_certificate(bytes);
+    pck_extension: |bytes| attestation::x509::PckExtension::parse(bytes).is_ok();
+    crl: |bytes| attestation::x509::SignedCrl::parse(bytes).is_ok();
+    tcb_info: |bytes| run::is_tcb_info(bytes);
+    qe_identity: |bytes| run::is_qe_identity(bytes);
+    collateral: |bytes| run::is_collateral(bytes);
+    policy: |bytes| run::is_policy(bytes);
 }

@@ -15,6 +15,11 @@ use workload::manifest::Manifest;
 use workload::meta::{BLOCK, Blocks, Meta, MetaError};
 use workload::request::{Request, admit};
 
+mod dcap;
+
+pub use dcap::{certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info};
+pub(crate) use dcap::{is_certificate, is_collateral, is_policy, is_qe_identity, is_tcb_info};
+
 /// SGXS streams.
 pub fn sgxs(bytes: &[u8]) {
     sgx::sgxs::fuzz(bytes);

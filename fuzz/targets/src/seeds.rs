@@ -12,9 +12,20 @@ use workload::request::{Kind, Mount, Request, Rlimit};
 /// A vector of the crate attestation.
 macro_rules! vector {
     ($name:literal) => {
-        include_bytes!(concat!("../../../crates/common/attestation/tests/vectors/", $name)).to_vec()
+        include_bytes!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../crates/common/attestation/tests/vectors/",
+            $name
+        ))
+        .to_vec()
     };
 }
+
+mod dcap;
+
+pub(crate) use dcap::{
+    certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info,
+};
 
 pub(crate) fn sgxs() -> Vec<Vec<u8>> {
     let ecreate = Ecreate { ssaframesize_pages: 1, size: 0x10000 };

@@ -58,4 +58,5 @@ tests! {
     sgxs sigstruct elf enclave_elf manifest request metadata tar layer image_documents
     hostcall_request hostcall_reply host_quote bound_record snp_report snp_key snp_table ear_token
     aesm_request aesm_reply
+    quote certificate pck_extension crl tcb_info qe_identity collateral policy
 }

@@ -54,10 +54,19 @@ impl PckExtension {
     ///
     /// [`X509Error`]: missing, or not of this form.
     pub fn of(certificate: &Certificate<'_>) -> Result<Self, X509Error> {
-        let extension = certificate
+        Self::parse(Self::contents(certificate)?)
+    }
+
+    /// The bytes of the extension of a PCK certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`X509Error::Missing`].
+    pub fn contents<'a>(certificate: &Certificate<'a>) -> Result<&'a [u8], X509Error> {
+        certificate
             .extension(oid::SGX_EXTENSION)
-            .ok_or(X509Error::Missing("Intel's SGX extension"))?;
-        Self::parse(extension.value)
+            .map(|extension| extension.value)
+            .ok_or(X509Error::Missing("Intel's SGX extension"))
     }
 
     /// Reads the contents of the extension.
