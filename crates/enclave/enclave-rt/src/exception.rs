@@ -54,6 +54,8 @@ enum Place {
     Entering,
     /// On the way out by a patched system call.
     Leaving,
+    /// On the way back from one that was answered: only RIP is not the user's yet.
+    Returning,
     /// Copying to or from user memory.
     Copying,
     /// Anywhere else.
@@ -73,6 +75,8 @@ enum Action {
     Retry,
     /// The user state in the SSA is complete: leave user mode with it.
     Deliver(UserExit),
+    /// Likewise, once RIP is what it was about to become: that of the program after its system call.
+    RollForward,
     /// Leave user mode with the context as it was before [`user::enter`].
     RollBack,
     /// The copy fails.
@@ -86,6 +90,7 @@ struct Map {
     user: Range<u64>,
     entering: Range<u64>,
     leaving: Range<u64>,
+    returning: Range<u64>,
     copying: Range<u64>,
 }
 
@@ -97,6 +102,8 @@ impl Map {
             Place::Entering
         } else if self.leaving.contains(&rip) {
             Place::Leaving
+        } else if self.returning.contains(&rip) {
+            Place::Returning
         } else if self.copying.contains(&rip) {
             Place::Copying
         } else {
@@ -116,6 +123,7 @@ fn decide(
     match (is_user, place, cause) {
         (true, Place::User, None) => Action::Deliver(UserExit::Interrupted),
         (true, Place::Entering, None) => Action::RollBack,
+        (true, Place::Returning, None) => Action::RollForward,
         // A program that jumped into our code is not interrupted there: its state could not be resumed.
         (true, Place::Elsewhere | Place::Copying, None) => Action::Resume,
         (_, _, None) => Action::Note,
@@ -160,6 +168,7 @@ pub(crate) extern "C" fn entry(tcs: u64) -> Answer {
         user: runtime.layout.user(),
         entering: user::entering(),
         leaving: user::leaving(),
+        returning: user::returning(),
         copying: usercopy::instructions(),
     };
     let action = decide(phase, map.place(cause.rip), cause.exception, |fault| {
@@ -186,6 +195,12 @@ pub(crate) extern "C" fn entry(tcs: u64) -> Answer {
         Action::Deliver(exit) => {
             deliver(thread, frame, &gpr);
             thread.exit.set(Some(exit));
+            to_kernel(thread, frame, &mut gpr, back::EXIT, false);
+        }
+        Action::RollForward => {
+            gpr.rip = gpr.rcx;
+            deliver(thread, frame, &gpr);
+            thread.exit.set(Some(UserExit::Interrupted));
             to_kernel(thread, frame, &mut gpr, back::EXIT, false);
         }
         Action::RollBack => {
@@ -315,8 +330,14 @@ mod tests {
 
     const NOT_USER: [u32; 5] =
         [phase::FRESH, phase::RUNNING, phase::IN_HOST_CALL, phase::ARMED, phase::ENDED];
-    const PLACES: [Place; 5] =
-        [Place::User, Place::Entering, Place::Leaving, Place::Copying, Place::Elsewhere];
+    const PLACES: [Place; 6] = [
+        Place::User,
+        Place::Entering,
+        Place::Leaving,
+        Place::Returning,
+        Place::Copying,
+        Place::Elsewhere,
+    ];
 
     fn fault(vector: u8) -> Option<Fault> {
         Some(Fault { vector, error_code: 6, address: 0x40_0000 })
@@ -361,6 +382,7 @@ mod tests {
         assert_eq!(kick(Place::User), Action::Deliver(UserExit::Interrupted));
         assert_eq!(kick(Place::Entering), Action::RollBack);
         assert_eq!(kick(Place::Leaving), Action::Note);
+        assert_eq!(kick(Place::Returning), Action::RollForward);
         assert_eq!(kick(Place::Elsewhere), Action::Resume);
         assert_eq!(kick(Place::Copying), Action::Resume);
     }
@@ -388,7 +410,7 @@ mod tests {
 
     #[test]
     fn single_stepping_ends_where_our_code_starts() {
-        for place in [Place::Entering, Place::Leaving] {
+        for place in [Place::Entering, Place::Leaving, Place::Returning] {
             assert_eq!(decide(phase::USER, place, fault(DEBUG), unasked), Action::ClearTrap);
         }
     }

@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 use core::ops::Range;
+use core::ptr::NonNull;
 
 use hostcall::TypeChange;
 use libos::attestation::ReportData;
 use libos::host::Host;
 use libos::platform::{
     Access, BadAddress, BadTarget, Exhausted, NoKey, Platform, REPORT_SIZE, SealRequest,
-    TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
+    SystemCalls, TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
 };
 use sgx::PageType;
 use zeroize::Zeroizing;
@@ -111,7 +112,7 @@ fn reading() -> Option<Reading> {
 }
 
 impl Platform for Runtime {
-    fn run_user(&self, context: &mut UserContext) -> UserExit {
+    fn run_user(&self, context: &mut UserContext, calls: &dyn SystemCalls) -> UserExit {
         let thread = Thread::current();
         thread.host_faults.set(0);
         let is_canonical = |address: u64| !(1 << 47..!0 << 47).contains(&address);
@@ -132,10 +133,18 @@ impl Platform for Runtime {
                 _ => (load::AREA_THEN_XMM, &raw const INITIAL),
             }
         };
+        // SAFETY: only the lifetime changes; it is forgotten below, before the borrow ends.
+        let calls =
+            unsafe { core::mem::transmute::<NonNull<dyn SystemCalls + '_>, _>(calls.into()) };
+        thread.calls.set(Some(calls));
+        thread.user.set(self.layout.user().into());
         // SAFETY: on an enclave thread; RIP, FS base and flags were just checked; the area is a state of this
         // run time's making or was just sanitised, and `context` is borrowed until the call returns.
-        match unsafe { user::enter(context, how, area, xfrm) } {
+        let back = unsafe { user::enter(context, how, area, xfrm) };
+        thread.calls.set(None);
+        match back {
             back::SYSCALL => UserExit::Syscall,
+            back::CALLED => UserExit::Called,
             back::EXIT => thread.exit.take().unwrap_or(UserExit::Interrupted),
             _ => UserExit::Interrupted,
         }

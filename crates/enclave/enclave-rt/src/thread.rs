@@ -7,11 +7,13 @@
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
+use core::ops::Range;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use hostcall::RawBlock;
 use hostcall::enclave::Caller;
-use libos::platform::{UserContext, UserExit, XState};
+use libos::platform::{SystemCalls, UserContext, UserExit, XState};
 
 /// What the thread is doing; decides what an entry may do. The table of moves is in `entry`'s module doc.
 pub(crate) mod phase {
@@ -65,6 +67,12 @@ pub(crate) struct Thread {
     pub(crate) user_mxcsr: Cell<u32>,
     /// Whether the processor's MXCSR was set to the default since.
     pub(crate) mxcsr_replaced: Cell<u32>,
+    /// FS base at the last patched system call, unless [`vectors::LIVE`]: then it is in the processor.
+    pub(crate) user_fs: Cell<u64>,
+    /// Who answers patched system calls, while in `user::enter`.
+    pub(crate) calls: Cell<Option<NonNull<dyn SystemCalls>>>,
+    /// Addresses of programs.
+    pub(crate) user: Cell<Span>,
 
     /// RCX, RSP, RBP of the last EENTER with CSSA 0: where EEXIT goes and what the vDSO wants back.
     pub(crate) host_return: Cell<u64>,
@@ -99,6 +107,25 @@ pub(crate) struct Thread {
     pub(crate) body: UnsafeCell<Option<Body>>,
     /// The user's extended state, while [`vectors::SPILLED`].
     pub(crate) spill: UnsafeCell<XState>,
+}
+
+/// A range of addresses that can be copied.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Span {
+    start: u64,
+    length: u64,
+}
+
+impl Span {
+    pub(crate) fn contains(self, address: u64) -> bool {
+        address.wrapping_sub(self.start) < self.length
+    }
+}
+
+impl From<Range<u64>> for Span {
+    fn from(range: Range<u64>) -> Self {
+        Self { start: range.start, length: range.end.saturating_sub(range.start) }
+    }
 }
 
 /// What a thread runs.
@@ -142,6 +169,7 @@ pub(crate) const FS_LIVE: usize = offset_of!(Thread, fs_live);
 pub(crate) const VECTORS: usize = offset_of!(Thread, vectors);
 pub(crate) const USER_MXCSR: usize = offset_of!(Thread, user_mxcsr);
 pub(crate) const MXCSR_REPLACED: usize = offset_of!(Thread, mxcsr_replaced);
+pub(crate) const USER_FS: usize = offset_of!(Thread, user_fs);
 pub(crate) const HOST_RETURN: usize = offset_of!(Thread, host_return);
 pub(crate) const HOST_RSP: usize = offset_of!(Thread, host_rsp);
 pub(crate) const HOST_RBP: usize = offset_of!(Thread, host_rbp);

@@ -179,12 +179,13 @@ fn build(tcs: u64, id: u32, entry: u64) -> &'static Thread {
 /// # Safety
 /// `page` is a zeroed page in the enclave that no other thread uses. All zeros is a valid [`Thread`].
 pub(crate) unsafe fn initialise(page: *mut Thread, tcs: u64, id: u32) {
-    // SAFETY: the caller's promise; `None` of the two options is written because their representation is
+    // SAFETY: the caller's promise; `None` of the options is written because their representation is
     // not promised to be zero.
     unsafe {
         (&raw mut (*page).caller).write(UnsafeCell::new(None));
         (&raw mut (*page).body).write(UnsafeCell::new(None));
         (&raw mut (*page).exit).write(Cell::new(None));
+        (&raw mut (*page).calls).write(Cell::new(None));
         (&raw mut (*page).spill).write(UnsafeCell::new(XState([0; XSTATE_SIZE])));
         (&raw mut (*page).vectors).write(Cell::new(vectors::NONE));
         (&raw mut (*page).token).write(AtomicU32::new(0));

@@ -4,17 +4,19 @@
 //! [`syscall_entry`]; everything else comes back through the exception entry, which makes ERESUME continue
 //! at [`user_return`]. From setting the phase to User until the jump, [`enter`] changes nothing that the
 //! context holds, so that an interruption there is rolled back by forgetting it; from the first instruction
-//! of [`syscall_entry`] on, an interruption is rolled forward by noting the kick.
+//! of [`syscall_entry`] on, an interruption is rolled forward by noting the kick. Where [`syscall_entry`]
+//! goes back to the program itself, it sets the phase when every register is the program's, so that an
+//! interruption there is one of the program after its call.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::ops::Range;
 
-use libos::platform::{Registers, UserContext, XState};
+use libos::platform::{Answer, Registers, UserContext, XState};
 
 use crate::thread::{
-    CONTEXT, FS_LIVE, KICK, MXCSR_REPLACED, PHASE, USER_FRAME, USER_MXCSR, USER_RIP, VECTORS,
-    phase, vectors,
+    CONTEXT, FS_LIVE, KICK, MXCSR_REPLACED, PHASE, Thread, USER_FRAME, USER_FS, USER_MXCSR,
+    USER_RIP, VECTORS, phase, vectors,
 };
 use crate::xstate::{MXCSR_CONTROL, MXCSR_DEFAULT};
 
@@ -24,8 +26,10 @@ pub(crate) mod back {
     pub(crate) const SYSCALL: u64 = 0;
     /// `Thread::exit` says.
     pub(crate) const EXIT: u64 = 1;
-    /// A kick came before user mode was reached; the context is as it was.
+    /// A kick came before user mode was reached; the context is what user mode would have begun with.
     pub(crate) const INTERRUPTED: u64 = 2;
+    /// A patched system call that was answered; the context has the result.
+    pub(crate) const CALLED: u64 = 3;
 }
 
 /// How [`enter`] loads vector registers.
@@ -179,6 +183,12 @@ pub(crate) unsafe extern "C" fn enter(
 
 /// Where trampolines jump: RCX is the address after the system call, the other registers are the user's.
 ///
+/// Most calls are answered here, by [`answer`], and the program goes on: the registers that compiled code
+/// may change are kept on the stack (as the call's arguments) and in the context, all others are where they
+/// were, FS base and the upper halves of vector registers included, and calls and returns stay paired for
+/// the processor's return predictor. Where there is more to do than an answer the context is completed and
+/// [`enter`] returns.
+///
 /// # Safety
 /// In user mode only.
 #[unsafe(naked)]
@@ -191,19 +201,6 @@ pub(crate) unsafe extern "C" fn syscall_entry() {
         "mov [r11 + {RSP}], rsp",
         "mov [r11 + {RAX}], rax",
         "mov [r11 + {RIP}], rcx",
-        "mov [r11 + {RCX}], rcx",
-        "mov [r11 + {RDX}], rdx",
-        "mov [r11 + {RBX}], rbx",
-        "mov [r11 + {RBP}], rbp",
-        "mov [r11 + {RSI}], rsi",
-        "mov [r11 + {RDI}], rdi",
-        "mov [r11 + {R8}], r8",
-        "mov [r11 + {R9}], r9",
-        "mov [r11 + {R10}], r10",
-        "mov [r11 + {R12}], r12",
-        "mov [r11 + {R13}], r13",
-        "mov [r11 + {R14}], r14",
-        "mov [r11 + {R15}], r15",
         "movaps [r11 + {XMM}], xmm0",
         "movaps [r11 + {XMM} + 0x10], xmm1",
         "movaps [r11 + {XMM} + 0x20], xmm2",
@@ -221,52 +218,176 @@ pub(crate) unsafe extern "C" fn syscall_entry() {
         "movaps [r11 + {XMM} + 0xe0], xmm14",
         "movaps [r11 + {XMM} + 0xf0], xmm15",
         "stmxcsr gs:[{USER_MXCSR}]",
-        "rdfsbase rax",
-        "mov [r11 + {FS}], rax",
-        "mov gs:[{FS_LIVE}], rax",
         "mov dword ptr gs:[{VECTORS}], {LIVE}",
         "mov byte ptr [r11 + {IS_FULL}], 0",
         "mov dword ptr gs:[{MXCSR_REPLACED}], 0",
-        // The context is complete but for the flags; from here on this is the library OS.
+        // What is not in the context yet is in its register; from here on this is the library OS.
         "mov dword ptr gs:[{PHASE}], {RUNNING}",
         ".globl __rt_syscall_entry_end",
         ".hidden __rt_syscall_entry_end",
         "__rt_syscall_entry_end:",
         "mov rsp, gs:[{USER_FRAME}]",
         "pushfq",
-        "pop rax",
-        "cld",
-        "mov [r11 + {RFLAGS}], rax",
-        "mov [r11 + {R11}], rax",
-        "test eax, {BAD_FLAGS}",
+        // In the order of the arguments: `answer` gets a pointer to them.
+        "push r9",
+        "push r8",
+        "push r10",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "mov edx, [rsp + 48]",
+        "mov ecx, gs:[{USER_MXCSR}]",
+        "and ecx, {MXCSR_CONTROL}",
+        "test edx, {ODD_FLAGS}",
         "jnz 3f",
-        "2:",
-        "mov eax, gs:[{USER_MXCSR}]",
-        "and eax, {MXCSR_CONTROL}",
-        "cmp eax, {MXCSR_DEFAULT}",
+        "cmp ecx, {MXCSR_DEFAULT}",
+        "jne 3f",
+        "mov rdi, rax",
+        "mov rsi, rsp",
+        "call {answer}",
+        "mov rcx, gs:[{CONTEXT}]",
+        "cmp eax, {STAY}",
+        "jne 5f",
+        "cmp dword ptr gs:[{VECTORS}], {LIVE}",
         "jne 4f",
-        "5:",
-        "xor eax, eax",
-        "jmp {user_return}",
+        "movaps xmm0, [rcx + {XMM}]",
+        "movaps xmm1, [rcx + {XMM} + 0x10]",
+        "movaps xmm2, [rcx + {XMM} + 0x20]",
+        "movaps xmm3, [rcx + {XMM} + 0x30]",
+        "movaps xmm4, [rcx + {XMM} + 0x40]",
+        "movaps xmm5, [rcx + {XMM} + 0x50]",
+        "movaps xmm6, [rcx + {XMM} + 0x60]",
+        "movaps xmm7, [rcx + {XMM} + 0x70]",
+        "movaps xmm8, [rcx + {XMM} + 0x80]",
+        "movaps xmm9, [rcx + {XMM} + 0x90]",
+        "movaps xmm10, [rcx + {XMM} + 0xa0]",
+        "movaps xmm11, [rcx + {XMM} + 0xb0]",
+        "movaps xmm12, [rcx + {XMM} + 0xc0]",
+        "movaps xmm13, [rcx + {XMM} + 0xd0]",
+        "movaps xmm14, [rcx + {XMM} + 0xe0]",
+        "movaps xmm15, [rcx + {XMM} + 0xf0]",
+        "mov rax, rdx",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop r10",
+        "pop r8",
+        "pop r9",
+        "pop r11",
+        "mov rsp, [rcx + {RSP}]",
+        "mov rcx, [rcx + {RIP}]",
+        // Every register is the user's but RIP, which is in RCX.
+        ".globl __rt_returning",
+        ".hidden __rt_returning",
+        "__rt_returning:",
+        "mov dword ptr gs:[{PHASE}], {USER}",
+        "cmp dword ptr gs:[{KICK}], 0",
+        "jne 2f",
+        "jmp rcx",
+        "2:",
+        "mov dword ptr gs:[{PHASE}], {RUNNING}",
+        ".globl __rt_returning_end",
+        ".hidden __rt_returning_end",
+        "__rt_returning_end:",
+        "mov dword ptr gs:[{KICK}], 0",
+        "mov rsp, gs:[{USER_FRAME}]",
+        "mov rcx, gs:[{CONTEXT}]",
+        "mov [rcx + {RAX}], rax",
+        "mov eax, {INTERRUPTED}",
+        "jmp 7f",
+        // A flag or a rounding mode that the library OS must not run with.
         "3:",
         "push 2",
         "popfq",
-        "jmp 2b",
-        "4:",
+        "mov rdx, rax",
+        "xor eax, eax",
+        "cmp ecx, {MXCSR_DEFAULT}",
+        "mov rcx, gs:[{CONTEXT}]",
+        "je 5f",
         "ldmxcsr [rip + {DEFAULT}]",
         "mov dword ptr gs:[{MXCSR_REPLACED}], 1",
-        "jmp 5b",
-        USER_FRAME = const USER_FRAME, CONTEXT = const CONTEXT, PHASE = const PHASE,
-        VECTORS = const VECTORS, FS_LIVE = const FS_LIVE, USER_MXCSR = const USER_MXCSR,
-        MXCSR_REPLACED = const MXCSR_REPLACED, RUNNING = const phase::RUNNING, LIVE = const vectors::LIVE,
-        BAD_FLAGS = const AC | NT | TF, MXCSR_CONTROL = const MXCSR_CONTROL,
+        "jmp 5f",
+        // A host call was made since: the registers are to be loaded by `enter`.
+        "4:",
+        "mov eax, {CALLED}",
+        "5:",
+        "mov [rcx + {RAX}], rdx",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop r10",
+        "pop r8",
+        "pop r9",
+        "pop r11",
+        // RCX is the context, EAX what `enter` answers.
+        "7:",
+        "mov [rcx + {R11}], r11",
+        "mov [rcx + {RFLAGS}], r11",
+        "mov [rcx + {RDX}], rdx",
+        "mov [rcx + {RBX}], rbx",
+        "mov [rcx + {RBP}], rbp",
+        "mov [rcx + {RSI}], rsi",
+        "mov [rcx + {RDI}], rdi",
+        "mov [rcx + {R8}], r8",
+        "mov [rcx + {R9}], r9",
+        "mov [rcx + {R10}], r10",
+        "mov [rcx + {R12}], r12",
+        "mov [rcx + {R13}], r13",
+        "mov [rcx + {R14}], r14",
+        "mov [rcx + {R15}], r15",
+        "mov rdx, [rcx + {RIP}]",
+        "mov [rcx + {RCX}], rdx",
+        "cmp dword ptr gs:[{VECTORS}], {LIVE}",
+        "jne 8f",
+        "rdfsbase rdx",
+        "mov [rcx + {FS}], rdx",
+        "mov gs:[{FS_LIVE}], rdx",
+        "jmp {user_return}",
+        "8:",
+        "mov rdx, gs:[{USER_FS}]",
+        "mov [rcx + {FS}], rdx",
+        "jmp {user_return}",
+        USER_FRAME = const USER_FRAME, CONTEXT = const CONTEXT, PHASE = const PHASE, KICK = const KICK,
+        VECTORS = const VECTORS, FS_LIVE = const FS_LIVE, USER_FS = const USER_FS,
+        USER_MXCSR = const USER_MXCSR, MXCSR_REPLACED = const MXCSR_REPLACED,
+        RUNNING = const phase::RUNNING, USER = const phase::USER, LIVE = const vectors::LIVE,
+        INTERRUPTED = const back::INTERRUPTED, CALLED = const back::CALLED, STAY = const STAY,
+        ODD_FLAGS = const AC | NT | TF | DF, MXCSR_CONTROL = const MXCSR_CONTROL,
         MXCSR_DEFAULT = const MXCSR_DEFAULT, DEFAULT = sym MXCSR, IS_FULL = const IS_FULL,
         XMM = const XMM, FS = const FS, RIP = const RIP, RFLAGS = const RFLAGS,
         RAX = const RAX, RCX = const RCX, RDX = const RDX, RBX = const RBX, RSP = const RSP, RBP = const RBP,
         RSI = const RSI, RDI = const RDI, R8 = const R8, R9 = const R9, R10 = const R10, R11 = const R11,
         R12 = const R12, R13 = const R13, R14 = const R14, R15 = const R15,
-        user_return = sym user_return,
+        answer = sym answer, user_return = sym user_return,
     )
+}
+
+/// What [`answer`] gives when the program goes on at once; else one of [`back`].
+const STAY: u64 = 0x100;
+
+/// RAX and RDX.
+#[repr(C)]
+struct Outcome {
+    what: u64,
+    rax: u64,
+}
+
+/// Asks the library OS for the answer to a system call.
+extern "C" fn answer(number: u64, args: &[u64; 6]) -> Outcome {
+    let thread = Thread::current();
+    thread.host_faults.set(0);
+    let declined = Outcome { what: back::SYSCALL, rax: number };
+    // SAFETY: between `enter` and its return the context is valid, and only this thread reaches it.
+    let rip = unsafe { (*thread.context.get()).regs.rip };
+    let (Some(calls), true) = (thread.calls.get(), thread.user.get().contains(rip)) else {
+        return declined;
+    };
+    // SAFETY: `run_user` sets it for as long as it borrows the trait object.
+    match unsafe { calls.as_ref() }.call(number, args) {
+        Answer::Stay(rax) => Outcome { what: STAY, rax },
+        Answer::Leave(rax) => Outcome { what: back::CALLED, rax },
+        Answer::Decline => declined,
+    }
 }
 
 static MXCSR: u32 = MXCSR_DEFAULT;
@@ -285,6 +406,8 @@ unsafe extern "C" {
     static __rt_enter_user_end: u8;
     static __rt_syscall_entry: u8;
     static __rt_syscall_entry_end: u8;
+    static __rt_returning: u8;
+    static __rt_returning_end: u8;
 }
 
 /// Keeps the code that the labels above are in, where nothing but them is referred to (unit tests).
@@ -298,9 +421,14 @@ pub(crate) fn entering() -> Range<u64> {
     address(&raw const __rt_enter_user)..address(&raw const __rt_enter_user_end)
 }
 
-/// The instructions of [`syscall_entry`] that run with the phase User.
+/// The first instructions of [`syscall_entry`], which run with the phase User.
 pub(crate) fn leaving() -> Range<u64> {
     address(&raw const __rt_syscall_entry)..address(&raw const __rt_syscall_entry_end)
+}
+
+/// Its last ones, which do so again: the registers are the program's, with RIP in RCX.
+pub(crate) fn returning() -> Range<u64> {
+    address(&raw const __rt_returning)..address(&raw const __rt_returning_end)
 }
 
 fn address(symbol: *const u8) -> u64 {
@@ -319,9 +447,15 @@ mod tests {
 
     #[test]
     fn the_windows_are_not_empty_and_do_not_overlap() {
-        let (entering, leaving) = (entering(), leaving());
-        assert!(entering.start < entering.end && leaving.start < leaving.end);
-        assert!(entering.end <= leaving.start || leaving.end <= entering.start);
+        let windows = [entering(), leaving(), returning()];
+        for (index, window) in windows.iter().enumerate() {
+            assert!(window.start < window.end);
+            let others = windows.iter().enumerate().filter(|(other, _)| *other != index);
+            for (_, other) in others {
+                assert!(window.end <= other.start || other.end <= window.start);
+            }
+        }
+        let leaving = leaving();
         let entry = syscall_entry as *const () as u64;
         assert_eq!(leaving.start, entry, "the window opens with the first instruction");
     }

@@ -99,8 +99,19 @@ pub(crate) fn before_host_call(thread: &Thread) {
         let spill = unsafe { &mut *thread.spill.get() };
         save(spill);
         spill.0[MXCSR..MXCSR + 4].copy_from_slice(&thread.user_mxcsr.get().to_le_bytes());
+        thread.user_fs.set(fs_base());
         thread.vectors.set(vectors::SPILLED);
     }
+}
+
+/// FS base in the processor.
+fn fs_base() -> u64 {
+    let base: u64;
+    // SAFETY: reads a register; the enclave needs a CPU with FSGSBASE (SDM Vol. 3D, EENTER sets FS base).
+    unsafe {
+        core::arch::asm!("rdfsbase {}", out(reg) base, options(nomem, nostack, preserves_flags));
+    }
+    base
 }
 
 /// XSAVE of every component in XFRM.

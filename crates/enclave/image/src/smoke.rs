@@ -12,8 +12,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use libos::attestation::ReportData;
 use libos::host::Level;
 use libos::platform::{
-    Access, BadAddress, BadTarget, NoKey, PAGE_SIZE, Platform, Registers, SealRequest, SealTo,
-    ThreadId, UserContext, UserExit, Versions,
+    Access, Answer, BadAddress, BadTarget, NoKey, PAGE_SIZE, Platform, Registers, SealRequest,
+    SealTo, SystemCalls, ThreadId, UserContext, UserExit, Versions,
 };
 
 /// Runs every check and ends the container.
@@ -154,6 +154,15 @@ fn quote(platform: &'static dyn Platform) -> Result<(), String> {
     Ok(())
 }
 
+/// Answers no call: every one leaves user mode.
+struct Nobody;
+
+impl SystemCalls for Nobody {
+    fn call(&self, _: u64, _: &[u64; 6]) -> Answer {
+        Answer::Decline
+    }
+}
+
 const AT: u64 = 0x40_0000;
 const READ_WRITE: Access = Access { read: true, write: true, execute: false };
 const READ_ONLY: Access = Access { read: true, write: false, execute: false };
@@ -285,7 +294,7 @@ fn trapped_syscall(platform: &'static dyn Platform) -> Result<(), String> {
 /// Runs the program until it leaves user mode by itself. The host may interrupt it at any time.
 fn exit_of(platform: &'static dyn Platform, context: &mut UserContext) -> UserExit {
     loop {
-        match platform.run_user(context) {
+        match platform.run_user(context, &Nobody) {
             UserExit::Interrupted => {}
             exit => return exit,
         }
@@ -466,7 +475,7 @@ fn kick(platform: &'static dyn Platform) -> Result<(), String> {
     platform.spawn(Box::new(body)).map_err(|_| String::from("no thread"))?;
     let mut exits = 0;
     while KICKED.load(Ordering::SeqCst) == 0 {
-        expect("exit of a loop", platform.run_user(&mut context), UserExit::Interrupted)?;
+        expect("exit of a loop", platform.run_user(&mut context, &Nobody), UserExit::Interrupted)?;
         exits += 1;
         if exits > 1_000_000 {
             return Err("interrupted without a kick".into());
@@ -509,7 +518,7 @@ fn kick_storm(platform: &'static dyn Platform) -> Result<(), String> {
         if platform.monotonic_ns() > deadline {
             return Err(format!("{kicks} kicks arrived in a minute, {calls} calls made"));
         }
-        match platform.run_user(&mut context) {
+        match platform.run_user(&mut context, &Nobody) {
             UserExit::Syscall => {
                 calls += 1;
                 expect("calls counted by the program", context.regs.rbx, calls)?;
@@ -553,7 +562,7 @@ fn speed(platform: &'static dyn Platform) -> Result<(), String> {
     let mut context = program_again(platform, &code)?;
     let start = platform.monotonic_ns();
     for _ in 0..200 {
-        platform.run_user(&mut context);
+        platform.run_user(&mut context, &Nobody);
     }
     let trapped = (platform.monotonic_ns() - start) / 200;
     let start = platform.monotonic_ns();

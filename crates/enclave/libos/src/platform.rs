@@ -70,8 +70,12 @@ pub struct UserContext {
 /// Why user mode was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserExit {
-    /// A patched system call site: `regs.rax` is the number, `regs.rip` is after the instruction.
+    /// A patched system call that [`SystemCalls`] declined: `regs.rax` is the number, `regs.rip` is after the
+    /// instruction.
     Syscall,
+    /// A patched system call that [`SystemCalls`] answered: `regs.rax` is the result, `regs.rip` is after the
+    /// instruction.
+    Called,
     /// An exception. An unpatched SYSCALL or CPUID is vector 6 with `regs.rip` at the instruction.
     Exception {
         /// Vector (SDM Vol. 3A).
@@ -160,10 +164,33 @@ pub enum NoKey {
     Version,
 }
 
+/// What becomes of a system call that was answered in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The result; the program goes on.
+    Stay(u64),
+    /// The result; the thread leaves user mode ([`UserExit::Called`]), for something comes before the
+    /// program goes on.
+    Leave(u64),
+    /// Nothing was done: the call needs the thread's registers ([`UserExit::Syscall`]).
+    Decline,
+}
+
+/// Who answers the patched system calls of a thread while it is in [`Platform::run_user`].
+///
+/// Most calls need their arguments and nothing else of the program's state, and give a result. Answering
+/// them from within `run_user` leaves that state where it is instead of copying it out and in.
+pub trait SystemCalls {
+    /// Answers a system call: its number and its arguments in order. It may wait and make host calls.
+    fn call(&self, number: u64, args: &[u64; 6]) -> Answer;
+}
+
 /// The machine below the library OS.
 pub trait Platform: Send + Sync + 'static {
-    /// Runs the current thread's user code until it leaves user mode.
-    fn run_user(&self, context: &mut UserContext) -> UserExit;
+    /// Runs the current thread's user code until it leaves user mode. `calls` is asked about every patched
+    /// system call whose flags and MXCSR are those that the library OS may run with; the others leave user
+    /// mode.
+    fn run_user(&self, context: &mut UserContext, calls: &dyn SystemCalls) -> UserExit;
 
     /// Completes `context.xstate` from the processor after an exit by a patched system call. Only the thread
     /// whose context it is may call it, before it runs user code again.

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::host::{Event, Host, HostFile, HostStream, Level, Readiness, SideData};
 use crate::platform::{
     Access, BadAddress, BadTarget, Exhausted, NoKey, PAGE_SIZE, Platform, REPORT_SIZE, SealRequest,
-    SealTo, TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
+    SealTo, SystemCalls, TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -99,7 +99,7 @@ impl Machine {
 }
 
 impl Platform for Machine {
-    fn run_user(&self, _: &mut UserContext) -> UserExit {
+    fn run_user(&self, _: &mut UserContext, _: &dyn SystemCalls) -> UserExit {
         panic!("user code does not run here")
     }
     fn capture_xstate(&self, context: &mut UserContext) {

@@ -5,7 +5,7 @@
 
 use crate::errno::Errno;
 use crate::platform::UserContext;
-use crate::thread::Thread;
+use crate::thread::{Seat, Thread};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -47,6 +47,8 @@ pub enum Support {
 pub enum Handler {
     /// Needs the calling thread only.
     Plain(fn(&Arc<Thread>, &Args) -> SysResult),
+    /// Needs what the thread keeps at hand between calls: descriptors and mappings.
+    Seated(fn(&Seat, &Args) -> SysResult),
     /// Reads or changes the thread's registers (clone, execve, rt_sigreturn, ...).
     Registers(fn(&Arc<Thread>, &mut UserContext, &Args) -> SysResult),
 }
@@ -96,13 +98,20 @@ impl Table {
         Self { entries, counts }
     }
 
-    /// The entry of `number`; counts the call.
-    pub fn find(&self, number: u64) -> Option<&Entry> {
-        let index = usize::try_from(number).ok().filter(|index| *index < LIMIT)?;
+    /// Who serves `number`.
+    #[must_use]
+    pub fn handler(&self, number: u64) -> Option<Handler> {
+        let index = usize::try_from(number).ok()?;
+        self.entries.get(index)?.as_ref().map(|entry| entry.handler)
+    }
+
+    /// Counts a call of `number`.
+    pub fn count(&self, number: u64) {
+        let Some(count) = usize::try_from(number).ok().and_then(|at| self.counts.get(at)) else {
+            return;
+        };
         // Two threads at once may count one call: a locked addition would cost a tenth of a short one.
-        let count = &self.counts[index];
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        self.entries[index].as_ref()
     }
 
     /// All numbers with a name or a count: number, name, support (None: not served), calls so far.

@@ -1,13 +1,11 @@
 //! Exceptions of user code: calls that were not patched, faults, and what programs do wrong.
 
-use super::Thread;
-use super::run::State;
+use super::Seat;
 use crate::mm::fault::{Attempt, Resolution};
 use crate::platform::UserContext;
 use crate::process::killed;
 use crate::signal::info::code;
 use crate::signal::{Info, deliver, signo};
-use alloc::sync::Arc;
 
 /// Vectors (SDM Vol. 3A, table of exceptions and interrupts).
 mod vector {
@@ -26,22 +24,21 @@ mod vector {
 /// have filled the page, or a switch of residency restored it, between the fault and our look.
 const PATIENCE: u32 = 256;
 
-impl Thread {
+impl Seat {
     pub(super) fn exception(
-        self: &Arc<Self>,
+        &self,
         context: &mut UserContext,
-        state: &mut State,
         vector: u8,
         error_code: u32,
         address: u64,
     ) {
         let rip = context.regs.rip;
         let info = match vector {
-            vector::INVALID_OPCODE => match self.emulate(context, state) {
+            vector::INVALID_OPCODE => match self.emulate(context) {
                 true => return,
                 false => Info::fault(signo::SIGILL, code::ILL_ILLOPN, rip),
             },
-            vector::PAGE_FAULT => match self.page_fault(state, error_code, address) {
+            vector::PAGE_FAULT => match self.page_fault(error_code, address) {
                 Some(info) => info,
                 None => return,
             },
@@ -53,35 +50,37 @@ impl Thread {
             vector::GENERAL_PROTECTION => Info::kernel(signo::SIGSEGV),
             _ => Info::kernel(signo::SIGSEGV),
         };
-        if let Some(site) = self.kernel.memory.images.site_of(rip) {
+        let thread = &self.thread;
+        if let Some(site) = thread.kernel.memory.images.site_of(rip) {
             // In a trampoline: the program stands at the call it has not made.
             context.regs.rip = site;
         }
-        deliver::force(self, context, info, deliver::Trap { vector, error_code, address });
+        deliver::force(thread, context, info, deliver::Trap { vector, error_code, address });
     }
 
     /// Serves an instruction that enclaves do not have; false if it is none of those.
-    fn emulate(self: &Arc<Self>, context: &mut UserContext, state: &mut State) -> bool {
+    fn emulate(&self, context: &mut UserContext) -> bool {
         let rip = context.regs.rip;
-        let Ok(bytes) = self.mm().read_array::<2>(rip) else { return false };
+        let Ok(bytes) = self.thread.mm().read_array::<2>(rip) else { return false };
         match bytes {
             [0x0f, 0x05] => {
                 context.regs.rip = rip.wrapping_add(2);
                 context.regs.rcx = context.regs.rip;
                 context.regs.r11 = context.regs.rflags;
-                self.call(context, state);
+                self.make(context);
                 true
             }
             [0x0f, 0xa2] => self.cpuid(context),
             // CPUID that patching made UD2.
-            [0x0f, 0x0b] if self.mm().is_cpuid_site(rip) => self.cpuid(context),
+            [0x0f, 0x0b] if self.thread.mm().is_cpuid_site(rip) => self.cpuid(context),
             _ => false,
         }
     }
 
     fn cpuid(&self, context: &mut UserContext) -> bool {
         let regs = &mut context.regs;
-        let [eax, ebx, ecx, edx] = self.kernel.cpuid.answer(regs.rax as u32, regs.rcx as u32);
+        let [eax, ebx, ecx, edx] =
+            self.thread.kernel.cpuid.answer(regs.rax as u32, regs.rcx as u32);
         regs.rax = u64::from(eax);
         regs.rbx = u64::from(ebx);
         regs.rcx = u64::from(ecx);
@@ -91,28 +90,24 @@ impl Thread {
     }
 
     /// Resolves a page fault, or says what it tells the program.
-    fn page_fault(
-        self: &Arc<Self>,
-        state: &mut State,
-        error_code: u32,
-        address: u64,
-    ) -> Option<Info> {
+    fn page_fault(&self, error_code: u32, address: u64) -> Option<Info> {
+        let thread = &self.thread;
         let attempt = Attempt::from_error_code(error_code);
-        match self.mm().handle_fault(address, attempt) {
+        match thread.mm().handle_fault(address, attempt) {
             Resolution::Resolved => {
-                state.unexplained = (0, 0);
+                self.unexplained.set((0, 0));
                 None
             }
             Resolution::Unexplained => {
                 let page = address & !0xfff;
-                let (last, count) = state.unexplained;
+                let (last, count) = self.unexplained.get();
                 let count = if last == page { count + 1 } else { 1 };
-                state.unexplained = (page, count);
+                self.unexplained.set((page, count));
                 if count > PATIENCE {
-                    let host = self.kernel.platform.host();
+                    let host = thread.kernel.platform.host();
                     host.refuse("page fault on a page that is mapped, permitted and present");
                 }
-                self.kernel.platform.yield_now();
+                thread.kernel.platform.yield_now();
                 None
             }
             Resolution::NotMapped => Some(Info::fault(signo::SIGSEGV, code::SEGV_MAPERR, address)),
@@ -121,11 +116,11 @@ impl Thread {
             }
             Resolution::Bus => Some(Info::fault(signo::SIGBUS, code::BUS_ADRERR, address)),
             Resolution::Exhausted => {
-                self.kernel.log_error(format_args!(
+                thread.kernel.log_error(format_args!(
                     "process {}: no enclave memory left, killed",
-                    self.process.pid
+                    thread.process.pid
                 ));
-                self.process.end(killed(signo::SIGKILL, false));
+                thread.process.end(killed(signo::SIGKILL, false));
                 None
             }
         }

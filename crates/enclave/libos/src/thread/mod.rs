@@ -2,7 +2,10 @@
 
 mod exception;
 pub mod run;
+mod seat;
 pub mod syscalls;
+
+pub use seat::Seat;
 
 use crate::errno::Errno;
 use crate::kernel::Kernel;
