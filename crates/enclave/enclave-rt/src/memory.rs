@@ -141,6 +141,46 @@ impl<M: Machine> Memory<M> {
         })
     }
 
+    /// See `Platform::read_open`.
+    pub(crate) fn read_open(
+        &self,
+        pages: &Pages,
+        address: u64,
+        into: &mut [u8],
+    ) -> Result<(), BadAddress> {
+        let is_done = is_open(pages, address, into.len(), Rights::READ)
+            // SAFETY: as in `read`: `is_open` has seen that the range is user memory.
+            && unsafe { usercopy::copy(into.as_mut_ptr(), address as *const u8, into.len()) };
+        if is_done { Ok(()) } else { Err(BadAddress) }
+    }
+
+    /// See `Platform::write_open`.
+    pub(crate) fn write_open(
+        &self,
+        pages: &Pages,
+        address: u64,
+        from: &[u8],
+    ) -> Result<(), BadAddress> {
+        let is_done = is_open(pages, address, from.len(), Rights::WRITE)
+            // SAFETY: as in `write`: `is_open` has seen that the range is user memory.
+            && unsafe { usercopy::copy(address as *mut u8, from.as_ptr(), from.len()) };
+        if is_done { Ok(()) } else { Err(BadAddress) }
+    }
+
+    /// See `Platform::fill_open`.
+    pub(crate) fn fill_open(
+        &self,
+        pages: &Pages,
+        address: u64,
+        length: u64,
+        byte: u8,
+    ) -> Result<(), BadAddress> {
+        let is_done = is_open(pages, address, length as usize, Rights::WRITE)
+            // SAFETY: as in `write_open`.
+            && unsafe { usercopy::fill(address as *mut u8, byte, length as usize) };
+        if is_done { Ok(()) } else { Err(BadAddress) }
+    }
+
     /// See `Platform::load_u32`.
     pub(crate) fn load_u32(&self, pages: &Pages, address: u64) -> Result<u32, BadAddress> {
         let mut value = None;
@@ -239,6 +279,20 @@ impl<M: Machine> Memory<M> {
         }
         Ok(())
     }
+}
+
+/// Whether all of the range is committed and has the right.
+fn is_open(pages: &Pages, address: u64, length: usize, needed: Rights) -> bool {
+    let Some(end) = address.checked_add(length as u64) else { return false };
+    let mut page = address & !(PAGE - 1);
+    while page < end {
+        let state = pages.get(page);
+        if !state.is_committed || !state.rights.contains(needed) {
+            return false;
+        }
+        page += PAGE;
+    }
+    true
 }
 
 fn is_aligned(range: &Range<u64>) -> bool {
@@ -394,6 +448,15 @@ mod tests {
         assert_eq!(&bytes, b"abcd");
         assert_eq!(log(&memory), [], "reading needed no lifting");
         assert_eq!(memory.read(&user, area.start + 2 * PAGE - 2, &mut bytes), Err(BadAddress));
+        let across = area.start + PAGE - 2;
+        assert_eq!(memory.write_open(&user, across, b"efgh"), Err(BadAddress), "half is read-only");
+        assert_eq!(memory.fill_open(&user, across, 4, 0), Err(BadAddress));
+        assert_eq!(memory.fill_open(&user, across, 1, b'x'), Ok(()));
+        assert_eq!(memory.read_open(&user, across, &mut bytes), Ok(()));
+        assert_eq!(&bytes, b"xbcd");
+        assert_eq!(memory.read_open(&user, area.start + 2 * PAGE - 2, &mut bytes), Err(BadAddress));
+        assert_eq!(memory.read_open(&user, u64::MAX - 1, &mut bytes), Err(BadAddress));
+        assert_eq!(log(&memory), [], "nothing is lifted for an open access");
         assert_eq!(memory.compare_exchange_u32(&user, area.start, 0, 7), Ok(0));
         assert_eq!(memory.load_u32(&user, area.start), Ok(7));
     }

@@ -219,6 +219,18 @@ impl Platform for Runtime {
         self.memory.fill(&self.pages, address, length, byte)
     }
 
+    fn read_open(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
+        self.memory.read_open(&self.pages, address, into)
+    }
+
+    fn write_open(&self, address: u64, from: &[u8]) -> Result<(), BadAddress> {
+        self.memory.write_open(&self.pages, address, from)
+    }
+
+    fn fill_open(&self, address: u64, length: u64, byte: u8) -> Result<(), BadAddress> {
+        self.memory.fill_open(&self.pages, address, length, byte)
+    }
+
     fn load_u32(&self, address: u64) -> Result<u32, BadAddress> {
         self.memory.load_u32(&self.pages, address)
     }

@@ -13,6 +13,7 @@ use core::mem::offset_of;
 use core::ops::Range;
 
 use libos::platform::{Answer, Registers, UserContext, XState};
+use libos::syscall::Args;
 
 use crate::thread::{
     CONTEXT, FS_LIVE, KICK, MXCSR_REPLACED, PHASE, Thread, USER_FRAME, USER_FS, USER_MXCSR,
@@ -373,7 +374,7 @@ struct Outcome {
 }
 
 /// Asks the library OS for the answer to a system call.
-extern "C" fn answer(number: u64, args: &[u64; 6]) -> Outcome {
+extern "C" fn answer(number: u64, args: &Args) -> Outcome {
     let thread = Thread::current();
     thread.host_faults.set(0);
     let declined = Outcome { what: back::SYSCALL, rax: number };

@@ -97,14 +97,37 @@ unsafe extern "C" fn routines() {
         "dec rcx",
         "jnz 2b",
         "3:",
-        "mov ecx, edx",
-        "and ecx, 7",
+        "and edx, 7",
+        "jz 6f",
+        "5:",
+        "mov r8b, [rsi]",
+        "mov [rdi], r8b",
+        "inc rsi",
+        "inc rdi",
+        "dec edx",
+        "jnz 5b",
+        "6:",
+        "ret",
         "4:",
         "rep movsb",
         "ret",
+        // Short ones by a loop: REP takes longer to start than they take.
         "raw_fill:",
         "mov eax, esi",
         "mov rcx, rdx",
+        "cmp rdx, 32",
+        "jae 8f",
+        "test edx, edx",
+        "jz 9f",
+        "7:",
+        "mov [rdi], al",
+        "inc rdi",
+        "dec edx",
+        "jnz 7b",
+        "9:",
+        "xor eax, eax",
+        "ret",
+        "8:",
         "rep stosb",
         "xor eax, eax",
         "ret",
@@ -138,6 +161,17 @@ mod tests {
             // SAFETY: both are our own and long enough.
             assert!(unsafe { copy(to.as_mut_ptr(), from[3..].as_ptr(), length) });
             assert_eq!(to[..length], from[3..3 + length]);
+            assert!(to[length..].iter().all(|byte| *byte == 0xee), "{length}");
+        }
+    }
+
+    #[test]
+    fn fills_every_length_exactly() {
+        for length in 0..=100 {
+            let mut to = [0xee; 120];
+            // SAFETY: our own and long enough.
+            assert!(unsafe { fill(to.as_mut_ptr(), 0x11, length) });
+            assert!(to[..length].iter().all(|byte| *byte == 0x11), "{length}");
             assert!(to[length..].iter().all(|byte| *byte == 0xee), "{length}");
         }
     }

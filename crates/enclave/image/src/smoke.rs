@@ -3,6 +3,8 @@
 
 extern crate alloc;
 
+mod answered;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -15,6 +17,7 @@ use libos::platform::{
     Access, Answer, BadAddress, BadTarget, NoKey, PAGE_SIZE, Platform, Registers, SealRequest,
     SealTo, SystemCalls, ThreadId, UserContext, UserExit, Versions,
 };
+use libos::syscall::Args;
 
 /// Runs every check and ends the container.
 pub(crate) fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
@@ -34,6 +37,9 @@ pub(crate) fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
         ("processor state at entry", entry_state),
         ("kick", kick),
         ("kick storm", kick_storm),
+        ("state after answered calls", answered::state),
+        ("calls that are not answered", answered::odd),
+        ("storm over answered calls", answered::storm),
         ("speed", speed),
     ];
     let mut failures = 0;
@@ -158,7 +164,7 @@ fn quote(platform: &'static dyn Platform) -> Result<(), String> {
 struct Nobody;
 
 impl SystemCalls for Nobody {
-    fn call(&self, _: u64, _: &[u64; 6]) -> Answer {
+    fn call(&self, _: u64, _: &Args) -> Answer {
         Answer::Decline
     }
 }

@@ -13,7 +13,6 @@ use crate::fs::fd::{OpenFile, Table};
 use crate::fs::file::File;
 use crate::fs::flags::{O_RDONLY, O_RDWR, O_WRONLY};
 use crate::fs::ops::open::open;
-use crate::fs::task::Task as _;
 use crate::fs::walk::resolve;
 use crate::host::{Event, HostStream, Level};
 use crate::kernel::{Kernel, Settings};
@@ -24,7 +23,7 @@ use crate::process::{Credentials, Job, Life, Pid, Process, Program, exec};
 use crate::procview::View;
 use crate::signal::{Info, Pending, Set, signo};
 use crate::sync::Mutex;
-use crate::thread::{Thread, run};
+use crate::thread::{Seat, Thread, run};
 use crate::wait::WaitQueue;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -225,12 +224,13 @@ impl System {
     /// Sets the working directory, loads the program and starts its thread.
     fn enter(&self, thread: &Arc<Thread>, admitted: &Admitted) -> Result<(), String> {
         let fs = thread.process.fs();
+        let seat = Seat::new(thread.clone());
         if !admitted.stdin && !admitted.tty {
-            let null = open(&**thread, &fs.root(), b"/dev/null", O_RDONLY, 0);
+            let null = open(&seat, &fs.root(), b"/dev/null", O_RDONLY, 0);
             let null = null.map_err(|error| format!("/dev/null: {error:?}"))?;
             thread.process.files().replace(0, null, false);
         }
-        let place = resolve(&Caller::of(&**thread), &fs.cwd(), admitted.cwd.as_bytes(), true);
+        let place = resolve(&Caller::of(&seat), &fs.cwd(), admitted.cwd.as_bytes(), true);
         let place = place.map_err(|error| format!("cwd: {}: {error:?}", admitted.cwd))?;
         fs.set_cwd(place);
         let argv: Vec<Vec<u8>> = admitted.argv.iter().map(|word| word.clone().into()).collect();
@@ -254,7 +254,8 @@ impl System {
         let name = admitted.argv.first().map_or("", String::as_str);
         result.map_err(|error| format!("argv[0]: {name}: {error:?}"))?;
         let body = thread.clone();
-        let spawned = thread.platform().spawn(Box::new(move || run::run(body, context, false)));
+        let spawned =
+            thread.kernel.platform.spawn(Box::new(move || run::run(body, context, false)));
         spawned.map(|_| ()).map_err(|_| "enclave.threads: none left".to_string())
     }
 

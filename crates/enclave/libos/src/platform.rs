@@ -6,6 +6,7 @@
 
 use crate::attestation::ReportData;
 use crate::host::Host;
+use crate::syscall::Args;
 use alloc::boxed::Box;
 use core::ops::Range;
 use zeroize::Zeroizing;
@@ -181,8 +182,8 @@ pub enum Answer {
 /// Most calls need their arguments and nothing else of the program's state, and give a result. Answering
 /// them from within `run_user` leaves that state where it is instead of copying it out and in.
 pub trait SystemCalls {
-    /// Answers a system call: its number and its arguments in order. It may wait and make host calls.
-    fn call(&self, number: u64, args: &[u64; 6]) -> Answer;
+    /// Answers a system call. It may wait and make host calls.
+    fn call(&self, number: u64, args: &Args) -> Answer;
 }
 
 /// The machine below the library OS.
@@ -262,6 +263,24 @@ pub trait Platform: Send + Sync + 'static {
     /// # Errors
     /// [`BadAddress`] if the range is not user memory.
     fn fill(&self, address: u64, length: u64, byte: u8) -> Result<(), BadAddress>;
+
+    /// As [`read`](Self::read), only where the user could read at this moment: no right is lifted.
+    ///
+    /// # Errors
+    /// [`BadAddress`] where not; some of `into` may have been changed.
+    fn read_open(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress>;
+
+    /// As [`write`](Self::write), only where the user could write at this moment: no right is lifted.
+    ///
+    /// # Errors
+    /// [`BadAddress`] where not; some of the memory may have been changed.
+    fn write_open(&self, address: u64, from: &[u8]) -> Result<(), BadAddress>;
+
+    /// As [`fill`](Self::fill), only where the user could write at this moment: no right is lifted.
+    ///
+    /// # Errors
+    /// As [`write_open`](Self::write_open).
+    fn fill_open(&self, address: u64, length: u64, byte: u8) -> Result<(), BadAddress>;
 
     /// Loads an aligned word of committed user memory with acquire ordering.
     ///

@@ -78,6 +78,20 @@ impl Machine {
         access.write.then(|| bytes[(address & 0xfff) as usize] = byte)
     }
 
+    /// Whether user code has the right on all of it.
+    fn open(
+        &self,
+        address: u64,
+        length: usize,
+        is_right: impl Fn(Access) -> bool,
+    ) -> Result<(), BadAddress> {
+        let pages = self.pages.lock().unwrap();
+        let end = address.checked_add(length as u64).ok_or(BadAddress)?;
+        let mut touched = (address & !0xfff..end).step_by(PAGE_SIZE as usize);
+        let is_open = touched.all(|at| pages.get(&at).is_some_and(|page| is_right(page.1)));
+        if is_open { Ok(()) } else { Err(BadAddress) }
+    }
+
     fn each(
         &self,
         address: u64,
@@ -181,6 +195,18 @@ impl Platform for Machine {
     }
     fn fill(&self, address: u64, length: u64, byte: u8) -> Result<(), BadAddress> {
         self.each(address, length as usize, |bytes, _| bytes.fill(byte))
+    }
+    fn read_open(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
+        self.open(address, into.len(), |access| access.read)?;
+        self.read(address, into)
+    }
+    fn write_open(&self, address: u64, from: &[u8]) -> Result<(), BadAddress> {
+        self.open(address, from.len(), |access| access.write)?;
+        self.write(address, from)
+    }
+    fn fill_open(&self, address: u64, length: u64, byte: u8) -> Result<(), BadAddress> {
+        self.open(address, length as usize, |access| access.write)?;
+        self.fill(address, length, byte)
     }
     fn load_u32(&self, address: u64) -> Result<u32, BadAddress> {
         let mut word = [0; 4];

@@ -9,14 +9,13 @@
 use crate::errno::Errno;
 use crate::fs::file::{Sink, Source};
 use crate::mm::Mm;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Longest single transfer, as Linux's MAX_RW_COUNT.
 pub const MAX_TRANSFER: usize = 0x7fff_f000;
 
 /// Memory of a process: [`Mm`], and a buffer in the tests of the file layer.
-pub trait UserMemory: Send + Sync {
+pub trait UserMemory {
     /// Copies user memory into `into`.
     ///
     /// # Errors
@@ -51,16 +50,16 @@ impl UserMemory for Mm {
 /// A stretch of user memory: a system call's buffer. As a [`Sink`] or [`Source`] it is consumed from
 /// its start.
 #[derive(Clone)]
-pub struct UserBuf {
-    mm: Arc<dyn UserMemory>,
+pub struct UserBuf<'a> {
+    mm: &'a dyn UserMemory,
     address: u64,
     length: usize,
 }
 
-impl UserBuf {
+impl<'a> UserBuf<'a> {
     /// A handle. Nothing is checked before it is used; `length` is cut to [`MAX_TRANSFER`].
     #[must_use]
-    pub fn new(mm: Arc<dyn UserMemory>, address: u64, length: u64) -> Self {
+    pub fn new(mm: &'a dyn UserMemory, address: u64, length: u64) -> Self {
         let length = usize::try_from(length).unwrap_or(MAX_TRANSFER).min(MAX_TRANSFER);
         Self { mm, address, length }
     }
@@ -93,7 +92,7 @@ impl UserBuf {
     }
 }
 
-impl Sink for UserBuf {
+impl Sink for UserBuf<'_> {
     fn remaining(&self) -> usize {
         self.length
     }
@@ -113,7 +112,7 @@ impl Sink for UserBuf {
     }
 }
 
-impl Source for UserBuf {
+impl Source for UserBuf<'_> {
     fn remaining(&self) -> usize {
         self.length
     }
@@ -127,8 +126,8 @@ impl Source for UserBuf {
 }
 
 /// The buffers of readv(2) and its like, in order.
-pub struct UserVec {
-    parts: Vec<UserBuf>,
+pub struct UserVec<'a> {
+    parts: Vec<UserBuf<'a>>,
     next: usize,
     remaining: usize,
 }
@@ -136,12 +135,12 @@ pub struct UserVec {
 /// Most parts of a vector (IOV_MAX).
 pub const MAX_PARTS: u64 = 1024;
 
-impl UserVec {
+impl<'a> UserVec<'a> {
     /// Reads `count` `struct iovec` at `address`.
     ///
     /// # Errors
     /// EINVAL for too many parts or a total above `isize::MAX`, EFAULT.
-    pub fn new(mm: &Arc<dyn UserMemory>, address: u64, count: u64) -> Result<Self, Errno> {
+    pub fn new(mm: &'a dyn UserMemory, address: u64, count: u64) -> Result<Self, Errno> {
         if count > MAX_PARTS {
             return Err(Errno::EINVAL);
         }
@@ -158,7 +157,7 @@ impl UserVec {
                 return Err(Errno::EINVAL);
             }
             let room = MAX_TRANSFER as u64 - (total - length).min(MAX_TRANSFER as u64);
-            parts.push(UserBuf::new(mm.clone(), base, length.min(room)));
+            parts.push(UserBuf::new(mm, base, length.min(room)));
         }
         let remaining = parts.iter().map(UserBuf::len).sum();
         Ok(Self { parts, next: 0, remaining })
@@ -177,7 +176,7 @@ impl UserVec {
     }
 
     /// The next part with bytes left.
-    fn part(&mut self) -> Option<&mut UserBuf> {
+    fn part(&mut self) -> Option<&mut UserBuf<'a>> {
         while self.parts.get(self.next).is_some_and(UserBuf::is_empty) {
             self.next += 1;
         }
@@ -185,7 +184,7 @@ impl UserVec {
     }
 }
 
-impl Sink for UserVec {
+impl Sink for UserVec<'_> {
     fn remaining(&self) -> usize {
         self.remaining
     }
@@ -213,7 +212,7 @@ impl Sink for UserVec {
     }
 }
 
-impl Source for UserVec {
+impl Source for UserVec<'_> {
     fn remaining(&self) -> usize {
         self.remaining
     }

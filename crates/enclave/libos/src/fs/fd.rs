@@ -14,6 +14,7 @@ use super::locks;
 use super::task::Task;
 use super::walk::path_of;
 use crate::errno::Errno;
+use crate::mm::vma::Changes;
 use crate::sync::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,7 +26,7 @@ pub struct OpenFile {
     pub file: Arc<dyn File>,
     /// Where it was opened; None for pipes, sockets and the like.
     pub location: Option<Location>,
-    offset: Mutex<u64>,
+    offset: AtomicU64,
     flags: AtomicU32,
     /// F_SETOWN.
     pub owner: AtomicU32,
@@ -47,7 +48,7 @@ impl OpenFile {
         Arc::new(Self {
             file,
             location,
-            offset: Mutex::new(0),
+            offset: AtomicU64::new(0),
             flags: AtomicU32::new(keep),
             owner: AtomicU32::new(0),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -111,12 +112,12 @@ impl OpenFile {
     /// Present offset.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        *self.offset.lock()
+        self.offset.load(Ordering::Relaxed)
     }
 
     /// Sets the offset.
     pub fn set_offset(&self, offset: u64) {
-        *self.offset.lock() = offset;
+        self.offset.store(offset, Ordering::Relaxed);
     }
 
     /// Reads at the offset and moves it, once and without waiting.
@@ -132,7 +133,7 @@ impl OpenFile {
         }
         let at = self.offset();
         let count = self.file.read(at, into)?;
-        *self.offset.lock() = at + count as u64;
+        self.set_offset(at + count as u64);
         Ok(count)
     }
 
@@ -149,12 +150,12 @@ impl OpenFile {
         }
         if self.flags() & O_APPEND != 0 {
             let (end, count) = self.file.append(from)?;
-            *self.offset.lock() = end;
+            self.set_offset(end);
             return Ok(count);
         }
         let at = self.offset();
         let count = self.file.write(at, from)?;
-        *self.offset.lock() = at + count as u64;
+        self.set_offset(at + count as u64);
         Ok(count)
     }
 }
@@ -190,11 +191,13 @@ pub struct Table {
     id: u64,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Slots {
     entries: Vec<Option<Slot>>,
     /// No free slot below.
     lowest: usize,
+    /// Noted when a descriptor gets another description, or none.
+    changes: Changes,
 }
 
 impl Slots {
@@ -202,6 +205,7 @@ impl Slots {
         let slot = self.entries.get_mut(fd)?.take();
         if slot.is_some() {
             self.lowest = self.lowest.min(fd);
+            self.changes.note();
         }
         slot
     }
@@ -224,6 +228,7 @@ impl Slots {
         if fd >= self.entries.len() {
             self.entries.resize(fd + 1, None);
         }
+        self.changes.note();
         self.entries[fd].replace(slot)
     }
 }
@@ -244,8 +249,10 @@ impl Table {
     /// The copy that fork(2) gives the child: same descriptions, own table.
     #[must_use]
     pub fn duplicate(&self) -> Self {
+        let slots = self.slots.lock();
+        let (entries, lowest) = (slots.entries.clone(), slots.lowest);
         Self {
-            slots: Mutex::new(self.slots.lock().clone()),
+            slots: Mutex::new(Slots { entries, lowest, changes: Changes::default() }),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -272,6 +279,18 @@ impl Table {
     /// EBADF.
     pub fn get_file(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
         self.get(fd).and_then(|open| if open.is_path() { Err(Errno::EBADF) } else { Ok(open) })
+    }
+
+    /// Likewise, with what tells that descriptors changed, and its count at this moment.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn get_known(&self, fd: i32) -> Result<Known, Errno> {
+        let slots = self.slots.lock();
+        let slot = usize::try_from(fd).ok().and_then(|fd| slots.entries.get(fd)?.as_ref());
+        let file = slot.map(|slot| slot.file.clone()).filter(|open| !open.is_path());
+        let changes = slots.changes.clone();
+        Ok(Known { file: file.ok_or(Errno::EBADF)?, seen: changes.count(), changes, fd })
     }
 
     /// Puts a description under the lowest free number that is at least `from` and below `limit`.
@@ -386,6 +405,35 @@ impl Table {
         if let Some(inode) = slot.file.file.inode() {
             locks::release(inode.key(), locks::Owner::Table(self.id));
         }
+    }
+}
+
+/// A descriptor as it was when it was looked up.
+pub struct Known {
+    /// The description.
+    pub file: Arc<OpenFile>,
+    fd: i32,
+    changes: Changes,
+    seen: u64,
+}
+
+impl Known {
+    /// The descriptor.
+    #[must_use]
+    pub fn fd(&self) -> i32 {
+        self.fd
+    }
+
+    /// Whether `fd` still means this.
+    #[must_use]
+    pub fn is(&self, fd: i32) -> bool {
+        self.fd == fd && self.is_current()
+    }
+
+    /// Whether the descriptor still means this.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.changes.count() == self.seen
     }
 }
 

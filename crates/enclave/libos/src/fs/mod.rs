@@ -16,6 +16,7 @@ pub mod eventfd;
 pub mod fd;
 pub mod file;
 pub mod flags;
+pub mod hand;
 pub mod inode;
 pub mod location;
 pub mod locks;

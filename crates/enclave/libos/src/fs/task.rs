@@ -4,10 +4,11 @@
 //! every file system call is tested in an ordinary process.
 
 use super::context::FsContext;
-use super::fd::Table;
+use super::fd::{OpenFile, Table};
 use crate::errno::Errno;
 use crate::platform::Platform;
 use crate::process::Credentials;
+use crate::syscall::SysResult;
 use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue};
 use alloc::boxed::Box;
@@ -64,6 +65,13 @@ pub trait Task {
     fn tid(&self) -> u32;
     /// Descriptors.
     fn files(&self) -> Arc<Table>;
+    /// Uses the description behind a descriptor that does not stand for a path only.
+    ///
+    /// # Errors
+    /// EBADF, and what `body` gives.
+    fn with_file(&self, fd: i32, body: &mut dyn FnMut(&OpenFile) -> SysResult) -> SysResult {
+        body(&*self.files().get_file(fd)?)
+    }
     /// Gives the thread a descriptor table of its own copy (close_range(2) with CLOSE_RANGE_UNSHARE).
     fn unshare_files(&self) -> Arc<Table>;
     /// Root, working directory, umask.
@@ -76,7 +84,7 @@ pub trait Task {
     fn limit_fsize(&self) -> u64;
 
     /// Memory of the process.
-    fn memory(&self) -> Arc<dyn UserMemory>;
+    fn memory(&self) -> &dyn UserMemory;
 
     /// Waits until `attempt` answers true, tried first and after every wake of one of `queues`. User
     /// addresses are looked at afresh afterwards.

@@ -414,8 +414,8 @@ impl Task for TestTask {
     fn limit_fsize(&self) -> u64 {
         u64::MAX
     }
-    fn memory(&self) -> Arc<dyn UserMemory> {
-        self.memory.clone()
+    fn memory(&self) -> &dyn UserMemory {
+        &*self.memory
     }
     fn wait(
         &self,

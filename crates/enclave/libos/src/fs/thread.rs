@@ -1,7 +1,7 @@
 //! Threads of programs as the file layer sees them, and what the process side asks of the file layer.
 
 use super::context::{Caller, Executable, FsContext};
-use super::fd::Table;
+use super::fd::{OpenFile, Table};
 use super::flags::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use super::ops::open::{open_program, program_at};
 use super::task::{Alarm, TakenSignal, Task};
@@ -12,7 +12,8 @@ use crate::platform::Platform;
 use crate::process::Credentials;
 use crate::signal::info::Fields;
 use crate::signal::{Disposition, Info, Set};
-use crate::thread::Thread;
+use crate::syscall::SysResult;
+use crate::thread::Seat;
 use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue};
 use alloc::boxed::Box;
@@ -27,48 +28,67 @@ impl Alarm for Kernel {
     }
 }
 
-impl Task for Thread {
+impl Task for Seat {
     fn platform(&self) -> &'static dyn Platform {
-        self.kernel.platform
+        self.thread.kernel.platform
     }
 
     fn pid(&self) -> u32 {
-        self.process.pid
+        self.thread.process.pid
     }
 
     fn tid(&self) -> u32 {
-        self.tid
+        self.thread.tid
     }
 
     fn files(&self) -> Arc<Table> {
-        self.process.files()
+        // Whoever has the table may close what is at hand.
+        self.hand.clear();
+        self.thread.process.files()
+    }
+
+    fn with_file(&self, fd: i32, body: &mut dyn FnMut(&OpenFile) -> SysResult) -> SysResult {
+        if let Some(known) = self.hand.take(fd) {
+            return self.hand.lend(known, body);
+        }
+        let is_alone = self.is_alone();
+        let files = self.thread.process.files.lock();
+        if is_alone && Arc::strong_count(&files) == 1 {
+            let known = Box::new(files.get_known(fd)?);
+            drop(files);
+            return self.hand.lend(known, body);
+        }
+        let file = files.get_file(fd)?;
+        drop(files);
+        body(&file)
     }
 
     fn unshare_files(&self) -> Arc<Table> {
-        let mut files = self.process.files.lock();
+        self.hand.clear();
+        let mut files = self.thread.process.files.lock();
         let copy = Arc::new(files.duplicate());
         *files = copy.clone();
         copy
     }
 
     fn fs(&self) -> Arc<FsContext> {
-        self.process.fs()
+        self.thread.process.fs()
     }
 
     fn credentials(&self) -> Credentials {
-        self.process.credentials.lock().clone()
+        self.thread.process.credentials.lock().clone()
     }
 
     fn limit_nofile(&self) -> u64 {
-        self.process.rlimit(RLIMIT_NOFILE)
+        self.thread.process.rlimit(RLIMIT_NOFILE)
     }
 
     fn limit_fsize(&self) -> u64 {
-        self.process.rlimit(RLIMIT_FSIZE)
+        self.thread.process.rlimit(RLIMIT_FSIZE)
     }
 
-    fn memory(&self) -> Arc<dyn UserMemory> {
-        self.mm()
+    fn memory(&self) -> &dyn UserMemory {
+        self
     }
 
     fn wait(
@@ -77,29 +97,29 @@ impl Task for Thread {
         deadline_ns: Option<u64>,
         attempt: &mut dyn FnMut() -> bool,
     ) -> Result<(), WaitError> {
-        Self::wait(self, queues, deadline_ns, || attempt().then_some(()))
+        self.thread.wait(queues, deadline_ns, || attempt().then_some(()))
     }
 
     fn set_wait_mask(&self, mask: u64) {
-        self.replace_mask(Set(mask));
+        self.thread.replace_mask(Set(mask));
     }
 
     fn signal_self(&self, signo: u8) {
         // A full queue loses a real-time signal, which the file layer does not send.
-        let _ = self.signal(Info::kernel(signo));
+        let _ = self.thread.signal(Info::kernel(signo));
     }
 
     fn signal_group(&self, pgid: u32, signo: u8) -> bool {
-        self.kernel.signal_group(pgid, Info::kernel(signo))
+        self.thread.kernel.signal_group(pgid, Info::kernel(signo))
     }
 
     fn is_signal_ignored(&self, signo: u8) -> bool {
-        self.blocks(signo)
-            || self.process.actions().lock().disposition(signo) == Disposition::Ignore
+        self.thread.blocks(signo)
+            || self.thread.process.actions().lock().disposition(signo) == Disposition::Ignore
     }
 
     fn take_signal(&self, mask: u64) -> Option<TakenSignal> {
-        let info = self.take_pending(Set(mask))?;
+        let info = self.thread.take_pending(Set(mask))?;
         let mut taken = TakenSignal {
             signo: info.signal.into(),
             errno: info.errno,
@@ -120,34 +140,34 @@ impl Task for Thread {
     }
 
     fn has_signal(&self, mask: u64) -> bool {
-        let own = self.signals.lock().pending.set();
-        !own.or(self.process.pending_set()).and(Set(mask)).is_empty()
+        let own = self.thread.signals.lock().pending.set();
+        !own.or(self.thread.process.pending_set()).and(Set(mask)).is_empty()
     }
 
     fn signal_queue(&self) -> Arc<WaitQueue> {
-        self.process.signal_queue.clone()
+        self.thread.process.signal_queue.clone()
     }
 
     fn alarm(&self) -> &'static dyn Alarm {
-        self.kernel
+        self.thread.kernel
     }
 
     fn pgid(&self) -> u32 {
-        self.process.job.lock().pgid
+        self.thread.process.job.lock().pgid
     }
 
     fn sid(&self) -> u32 {
-        self.process.job.lock().sid
+        self.thread.process.job.lock().sid
     }
 
     fn session_of_group(&self, pgid: u32) -> Option<u32> {
-        let processes = self.kernel.processes.lock();
+        let processes = self.thread.kernel.processes.lock();
         let jobs = processes.values().map(|process| *process.job.lock());
         jobs.into_iter().find(|job| job.pgid == pgid).map(|job| job.sid)
     }
 
     fn is_group_orphaned(&self) -> bool {
-        self.process.is_orphaned()
+        self.thread.process.is_orphaned()
     }
 }
 

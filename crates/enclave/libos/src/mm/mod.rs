@@ -23,6 +23,7 @@ pub mod shared;
 pub mod syscalls;
 pub mod va;
 pub mod vma;
+pub mod window;
 
 use crate::platform::Platform;
 use crate::sync::Mutex;

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::fs::context::Caller;
 use crate::platform::{Access, PAGE_SIZE};
 use crate::syscall::{Args, Entry, SysResult};
-use crate::thread::Thread;
+use crate::thread::{Seat, Thread};
 use alloc::sync::Arc;
 
 /// Served here.
@@ -74,7 +74,8 @@ fn mmap(thread: &Arc<Thread>, args: &Args) -> SysResult {
             Backing::Anonymous
         }
     } else {
-        let file = thread.process.files().mappable(&Caller::of(&**thread), fd as i32)?;
+        let file =
+            thread.process.files().mappable(&Caller::of(&Seat::new(thread.clone())), fd as i32)?;
         if !file.is_readable || (is_shared && access.write && !file.is_writable) {
             return Err(Errno::EACCES);
         }

@@ -3,6 +3,7 @@
 use super::fault::{Attempt, Resolution};
 use super::map::{Place, Request};
 use super::vma::{Backing, Role};
+use super::window::Windows;
 use super::{Memory, Mm};
 use crate::errno::Errno;
 use crate::fs::file::PageSource;
@@ -50,6 +51,33 @@ fn file(seed: u8) -> Backing {
 struct Model {
     mm: Arc<Mm>,
     pages: BTreeMap<u64, (u8, bool)>,
+    /// What its thread remembers; never cleared.
+    windows: Windows,
+}
+
+impl Model {
+    fn new(mm: Arc<Mm>, pages: BTreeMap<u64, (u8, bool)>) -> Self {
+        Self { mm, pages, windows: Windows::default() }
+    }
+
+    /// As a thread of the process reads in a system call.
+    fn read(&mut self, machine: &Machine, at: u64, is_resident: bool) -> Option<u8> {
+        let mut byte = [0];
+        if is_resident && self.windows.read(machine, at, &mut byte) {
+            return Some(byte[0]);
+        }
+        self.windows.look(&self.mm, at);
+        self.mm.read_array::<1>(at).ok().map(|bytes| bytes[0])
+    }
+
+    /// As it writes; whether it was allowed.
+    fn write(&mut self, machine: &Machine, at: u64, byte: u8, is_resident: bool) -> bool {
+        if is_resident && self.windows.write(machine, at, &[byte]) {
+            return true;
+        }
+        self.windows.look(&self.mm, at);
+        self.mm.write(at, &[byte]).is_ok()
+    }
 }
 
 /// xorshift64.
@@ -112,7 +140,7 @@ fn random_families_see_their_own_memory() {
         let machine = Machine::leak(1 << 16);
         let memory: &'static Memory = Box::leak(Box::new(Memory::new(machine)));
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut family = vec![Model { mm: Mm::new(memory), pages: BTreeMap::new() }];
+        let mut family = vec![Model::new(Mm::new(memory), BTreeMap::new())];
         let mut running: Option<usize> = None;
         for step in 0..600 {
             let who = random.below(family.len() as u64) as usize;
@@ -149,11 +177,11 @@ fn random_families_see_their_own_memory() {
                     }
                 }
                 0..=3 => {
-                    let got = family[who].mm.read_array::<1>(at);
-                    assert_eq!(got.ok().map(|b| b[0]), expected.map(|e| e.0), "{context}");
+                    let got = family[who].read(machine, at, runs);
+                    assert_eq!(got, expected.map(|e| e.0), "{context}");
                 }
                 4..=6 => {
-                    let done = family[who].mm.write(at, &[byte]).is_ok();
+                    let done = family[who].write(machine, at, byte, runs);
                     assert_eq!(done, expected.is_some_and(|e| e.1), "{context}");
                     if done {
                         family[who].pages.insert(at, (byte, true));
@@ -187,7 +215,7 @@ fn random_families_see_their_own_memory() {
                     parent.mm.exit_residency();
                     parent.mm.resume_others();
                     child.enter(true, || false).unwrap();
-                    family.push(Model { mm: child, pages: family[who].pages.clone() });
+                    family.push(Model::new(child, family[who].pages.clone()));
                     running = Some(family.len() - 1);
                 }
                 11 if family.len() > 1 => {

@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What fills a mapping's pages.
 #[derive(Clone)]
@@ -75,13 +76,51 @@ impl Vma {
     }
 }
 
-/// All mappings by start; disjoint, page-aligned.
+/// Counts the changes of something that others keep what they know of.
 #[derive(Clone, Default)]
+pub struct Changes(Arc<AtomicU64>);
+
+impl Changes {
+    /// Changes so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Whether both count the same changes.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What was known before is out of date.
+    pub fn note(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// All mappings by start; disjoint, page-aligned.
+#[derive(Default)]
 pub struct Vmas {
     map: BTreeMap<u64, Vma>,
+    /// Noted at each change.
+    changes: Changes,
+}
+
+impl Clone for Vmas {
+    /// The same mappings; those who know about this one's changes do not about the copy's.
+    fn clone(&self) -> Self {
+        Self { map: self.map.clone(), changes: Changes::default() }
+    }
 }
 
 impl Vmas {
+    /// Where changes are counted.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// The mapping that holds `address`, with its start.
     #[must_use]
     pub fn find(&self, address: u64) -> Option<(u64, &Vma)> {
@@ -136,6 +175,7 @@ impl Vmas {
 
     /// Adds a mapping where nothing is mapped, joined with anonymous neighbours of the same kind.
     pub fn insert(&mut self, start: u64, vma: Vma) {
+        self.changes.note();
         let (mut start, mut vma) = (start, vma);
         if let Some((before, neighbour)) = self.map.range(..start).next_back()
             && neighbour.end == start
@@ -155,6 +195,7 @@ impl Vmas {
 
     /// Removes what is mapped in `range`; gives the parts back.
     pub fn remove(&mut self, range: Range<u64>) -> Vec<(u64, Vma)> {
+        self.changes.note();
         self.split(range.start);
         self.split(range.end);
         let starts: Vec<u64> = self.map.range(range).map(|(start, _)| *start).collect();
@@ -212,7 +253,12 @@ mod tests {
         assert_eq!(vmas.len(), 3);
         assert!(vmas.covers(0x1000..0x4000));
         assert!(!vmas.find(0x2fff).unwrap().1.access.write);
+        let known = vmas.changes().clone();
+        let before = known.count();
+        assert_eq!(vmas.clone().remove(0x1000..0x2000).len(), 1);
+        assert_eq!(known.count(), before, "a copy's changes are its own");
         assert_eq!(vmas.remove(0x1800..0x1801).len(), 1);
+        assert_ne!(known.count(), before);
         assert!(!vmas.covers(0x1000..0x4000));
         assert!(vmas.find(0x1800).is_none());
     }

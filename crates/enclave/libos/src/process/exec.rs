@@ -10,7 +10,7 @@ use crate::platform::{Registers, UserContext};
 use crate::signal::frame;
 use crate::sync::Mutex;
 use crate::syscall::{Args, Entry, Handler, Support, SysResult};
-use crate::thread::{STACK_DISABLED, Thread};
+use crate::thread::{STACK_DISABLED, Seat, Thread};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -95,7 +95,8 @@ pub fn exec(
 ) -> Result<(), Errno> {
     let process = &thread.process;
     let kernel = thread.kernel;
-    let mut file = open_executable(&**thread, directory, path, flags)?;
+    let seat = Seat::new(thread.clone());
+    let mut file = open_executable(&seat, directory, path, flags)?;
     let mut name = path.to_vec();
     let mut head = [0; SCRIPT_HEAD_SIZE];
     for level in 0.. {
@@ -110,7 +111,7 @@ pub fn exec(
         words.extend(argv.into_iter().skip(1));
         argv = words;
         name = script.interpreter.to_vec();
-        file = open_executable(&**thread, HERE, &name, 0)?;
+        file = open_executable(&seat, HERE, &name, 0)?;
     }
     let mm = Mm::new(kernel.memory);
     let ids = {
@@ -127,7 +128,7 @@ pub fn exec(
     };
     let program = elf::Executable { source: file.pages.clone(), path: Arc::from(&file.path[..]) };
     let open = |path: &[u8]| {
-        let file = open_executable(&**thread, HERE, path, 0)?;
+        let file = open_executable(&seat, HERE, path, 0)?;
         Ok(elf::Executable { source: file.pages, path: Arc::from(&file.path[..]) })
     };
     let loaded = elf::load(&mm, &program, &open, &launch)?;

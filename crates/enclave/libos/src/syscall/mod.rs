@@ -18,8 +18,9 @@ pub mod names;
 /// Numbers at or above this are unknown to everyone.
 pub const LIMIT: usize = 512;
 
-/// The six arguments.
+/// The six arguments, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Args(pub [u64; 6]);
 
 impl Args {
@@ -68,6 +69,15 @@ impl Entry {
     /// A call served as on Linux.
     pub const fn full(number: u16, handler: fn(&Arc<Thread>, &Args) -> SysResult) -> Self {
         Self { number, support: Support::Full, handler: Handler::Plain(handler) }
+    }
+
+    /// A call served from the thread's seat.
+    pub const fn seated(
+        number: u16,
+        support: Support,
+        handler: fn(&Seat, &Args) -> SysResult,
+    ) -> Self {
+        Self { number, support, handler: Handler::Seated(handler) }
     }
 
     /// A call served with a difference.

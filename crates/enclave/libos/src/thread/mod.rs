@@ -15,7 +15,6 @@ use crate::process::{Pid, Process};
 use crate::signal::frame::StackT;
 use crate::signal::{Disposition, Info, Pending, Set, signo};
 use crate::sync::Mutex;
-use crate::usermem::{UserBuf, UserMemory, UserVec};
 use crate::wait::{ThreadRef, WaitError, WaitQueue, wait_for, wait_uninterrupted};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -99,20 +98,6 @@ impl Thread {
     /// Memory of its process, now.
     pub fn mm(&self) -> Arc<Mm> {
         self.process.mm()
-    }
-
-    /// A buffer of the program.
-    pub fn buffer(&self, address: u64, length: u64) -> UserBuf {
-        UserBuf::new(self.mm(), address, length)
-    }
-
-    /// The buffers of readv(2) and its like.
-    ///
-    /// # Errors
-    /// EINVAL, EFAULT.
-    pub fn vector(&self, address: u64, count: u64) -> Result<UserVec, Errno> {
-        let mm: Arc<dyn UserMemory> = self.mm();
-        UserVec::new(&mm, address, count)
     }
 
     /// A NUL-terminated string, without the NUL: a path with `limit` 4096 (ENAMETOOLONG).

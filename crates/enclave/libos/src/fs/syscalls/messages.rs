@@ -130,7 +130,7 @@ fn send_message(task: &dyn Task, fd: i32, address: u64, flags: u32) -> SysResult
         task.read_user(header.control.0, &mut control)?;
         attach(task, &control, &mut attached)?;
     }
-    let mut buffers = UserVec::new(&task.memory(), header.vector.0, header.vector.1)?;
+    let mut buffers = UserVec::new(task.memory(), header.vector.0, header.vector.1)?;
     send(task, fd, &mut buffers, attached, name.as_deref(), flags)
 }
 
@@ -271,7 +271,7 @@ fn answer(received: &Received, flags: u32) -> u64 {
 
 fn receive_message(task: &dyn Task, fd: i32, address: u64, flags: u32) -> SysResult {
     let header = header(task, address)?;
-    let mut buffers = UserVec::new(&task.memory(), header.vector.0, header.vector.1)?;
+    let mut buffers = UserVec::new(task.memory(), header.vector.0, header.vector.1)?;
     let received = receive(task, fd, &mut buffers, flags)?;
     let (_, socket) = socket_of(task, fd)?;
     let mut out_flags = 0;

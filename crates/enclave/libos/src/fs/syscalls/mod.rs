@@ -24,7 +24,7 @@ use super::location::Location;
 use super::task::Task;
 use super::walk::resolve;
 use crate::errno::Errno;
-use crate::syscall::{Args, Entry};
+use crate::syscall::{Args, Entry, Support};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -41,10 +41,10 @@ macro_rules! calls {
         pub(super) const HANDLERS: &[(u16, Handler)] = &[$(($number, $handler)),*];
     };
     (@entry $number:literal $handler:path) => {
-        Entry::full($number, |thread, args| $handler(&**thread, args))
+        Entry::seated($number, Support::Full, |seat, args| $handler(seat, args))
     };
     (@entry $number:literal $handler:path, $note:literal) => {
-        Entry::partial($number, $note, |thread, args| $handler(&**thread, args))
+        Entry::seated($number, Support::Partial($note), |seat, args| $handler(seat, args))
     };
 }
 

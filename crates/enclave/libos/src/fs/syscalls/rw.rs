@@ -18,26 +18,30 @@ const RWF_SUPPORTED: u32 = 0x1f;
 
 /// read(2)
 pub(super) fn read(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get_file(args.int(0))?;
-    read_into(task, &open, &mut UserBuf::new(task.memory(), args.0[1], args.0[2]))
+    task.with_file(args.int(0), &mut |open| {
+        read_into(task, open, &mut UserBuf::new(task.memory(), args.0[1], args.0[2]))
+    })
 }
 
 /// write(2)
 pub(super) fn write(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get_file(args.int(0))?;
-    write_from(task, &open, &mut UserBuf::new(task.memory(), args.0[1], args.0[2]))
+    task.with_file(args.int(0), &mut |open| {
+        write_from(task, open, &mut UserBuf::new(task.memory(), args.0[1], args.0[2]))
+    })
 }
 
 /// readv(2)
 pub(super) fn readv(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get_file(args.int(0))?;
-    read_into(task, &open, &mut UserVec::new(&task.memory(), args.0[1], args.0[2])?)
+    task.with_file(args.int(0), &mut |open| {
+        read_into(task, open, &mut UserVec::new(task.memory(), args.0[1], args.0[2])?)
+    })
 }
 
 /// writev(2)
 pub(super) fn writev(task: &dyn Task, args: &Args) -> SysResult {
-    let open = task.files().get_file(args.int(0))?;
-    write_from(task, &open, &mut UserVec::new(&task.memory(), args.0[1], args.0[2])?)
+    task.with_file(args.int(0), &mut |open| {
+        write_from(task, open, &mut UserVec::new(task.memory(), args.0[1], args.0[2])?)
+    })
 }
 
 /// pread64(2)
@@ -54,13 +58,13 @@ pub(super) fn pwrite64(task: &dyn Task, args: &Args) -> SysResult {
 
 /// preadv(2)
 pub(super) fn preadv(task: &dyn Task, args: &Args) -> SysResult {
-    let mut buffers = UserVec::new(&task.memory(), args.0[1], args.0[2])?;
+    let mut buffers = UserVec::new(task.memory(), args.0[1], args.0[2])?;
     read_at(task, args.int(0), args.0[3], &mut buffers)
 }
 
 /// pwritev(2)
 pub(super) fn pwritev(task: &dyn Task, args: &Args) -> SysResult {
-    let mut buffers = UserVec::new(&task.memory(), args.0[1], args.0[2])?;
+    let mut buffers = UserVec::new(task.memory(), args.0[1], args.0[2])?;
     write_at(task, args.int(0), args.0[3], &mut buffers, false)
 }
 
@@ -76,7 +80,7 @@ pub(super) fn pwritev2(task: &dyn Task, args: &Args) -> SysResult {
     if args.0[3] == u64::MAX && !is_append {
         return writev(task, args);
     }
-    let mut buffers = UserVec::new(&task.memory(), args.0[1], args.0[2])?;
+    let mut buffers = UserVec::new(task.memory(), args.0[1], args.0[2])?;
     write_at(task, args.int(0), args.0[3], &mut buffers, is_append)
 }
 
@@ -145,12 +149,13 @@ fn write_all(task: &dyn Task, open: &OpenFile, from: &mut dyn Source) -> SysResu
 }
 
 fn read_at(task: &dyn Task, fd: i32, offset: u64, into: &mut dyn Sink) -> SysResult {
-    let open = task.files().get_file(fd)?;
-    if !open.is_readable() {
-        return Err(Errno::EBADF);
-    }
-    positional(&open, offset)?;
-    open.file.read(offset, into).map(|count| count as u64)
+    task.with_file(fd, &mut |open| {
+        if !open.is_readable() {
+            return Err(Errno::EBADF);
+        }
+        positional(open, offset)?;
+        open.file.read(offset, into).map(|count| count as u64)
+    })
 }
 
 fn write_at(
@@ -160,17 +165,18 @@ fn write_at(
     from: &mut dyn Source,
     is_append: bool,
 ) -> SysResult {
-    let open = task.files().get_file(fd)?;
-    if !open.is_writable() {
-        return Err(Errno::EBADF);
-    }
-    positional(&open, if is_append { 0 } else { offset })?;
-    let mut from = within_limit(task, &open.file.stat().file_type, offset, from)?;
-    // pwrite(2), BUGS: O_APPEND wins over the offset.
-    if is_append || open.flags() & O_APPEND != 0 {
-        return open.file.append(&mut from).map(|(_, count)| count as u64);
-    }
-    open.file.write(offset, &mut from).map(|count| count as u64)
+    task.with_file(fd, &mut |open| {
+        if !open.is_writable() {
+            return Err(Errno::EBADF);
+        }
+        positional(open, if is_append { 0 } else { offset })?;
+        let mut from = within_limit(task, &open.file.stat().file_type, offset, &mut *from)?;
+        // pwrite(2), BUGS: O_APPEND wins over the offset.
+        if is_append || open.flags() & O_APPEND != 0 {
+            return open.file.append(&mut from).map(|(_, count)| count as u64);
+        }
+        open.file.write(offset, &mut from).map(|count| count as u64)
+    })
 }
 
 fn positional(open: &OpenFile, offset: u64) -> Result<(), Errno> {
