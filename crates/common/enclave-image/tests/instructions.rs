@@ -5,7 +5,11 @@
 //! "Illegal Instructions"): CPUID or SYSCALL in our own code would work there and die on hardware. So the file
 //! is disassembled, all of it, and held to a list. The list is of what is allowed: instruction set extensions
 //! by name, so that nothing new comes in unseen. It also keeps the promise of the fast system-call path, that
-//! the library OS touches no vector state beyond SSE2.
+//! the library OS touches no vector state beyond SSE2. One routine, which is chosen where the processor can
+//! run it, has a list of its own.
+
+use std::ops::Range;
+use std::slice::from_ref;
 
 use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
@@ -35,6 +39,10 @@ const FEATURES: &[CpuidFeature] = &[
     // RDTSC: legal in SGX2 enclaves, which is the minimum.
     CpuidFeature::TSC,
 ];
+
+/// Extensions that SHA-256 by the processor's instructions uses besides. Like SSE2 they leave the upper
+/// halves of vector registers alone.
+const HASHING: &[CpuidFeature] = &[CpuidFeature::SHA, CpuidFeature::SSSE3, CpuidFeature::SSE4_1];
 
 /// Single instructions outside [`FEATURES`], each with the reason.
 const ALLOWED: &[Mnemonic] = &[
@@ -88,11 +96,11 @@ const ILLEGAL: &[Mnemonic] = &[
 /// ENCLU with the NOP after it, which the emulator may overwrite with a call.
 const ENCLU: [u8; 7] = [0x0f, 0x01, 0xd7, 0x0f, 0x1f, 0x40, 0x00];
 
-/// Everything in `code` that the list does not allow.
-fn offences(code: &[u8], address: u64) -> Vec<String> {
+/// Everything in `code` that the list does not allow; `hashing` is where [`HASHING`] is allowed as well.
+fn offences(code: &[u8], address: u64, hashing: &[Range<u64>]) -> Vec<String> {
     let mut offences = Vec::new();
     for instruction in Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
-        if let Some(reason) = offence(&instruction, code, address) {
+        if let Some(reason) = offence(&instruction, code, address, hashing) {
             let at = instruction.ip();
             offences.push(format!("{at:#x}: {:?}: {reason}", instruction.code()));
         }
@@ -100,7 +108,12 @@ fn offences(code: &[u8], address: u64) -> Vec<String> {
     offences
 }
 
-fn offence(instruction: &Instruction, code: &[u8], address: u64) -> Option<&'static str> {
+fn offence(
+    instruction: &Instruction,
+    code: &[u8],
+    address: u64,
+    hashing: &[Range<u64>],
+) -> Option<&'static str> {
     if instruction.is_invalid() {
         return Some("no instruction: data among the code cannot be checked");
     }
@@ -129,7 +142,11 @@ fn offence(instruction: &Instruction, code: &[u8], address: u64) -> Option<&'sta
     if instruction.segment_prefix() == Register::FS {
         return Some("FS is the program's: the library OS has no thread-local storage there");
     }
-    let is_allowed = instruction.cpuid_features().iter().all(|feature| FEATURES.contains(feature));
+    let is_hashing = hashing.iter().any(|range| range.contains(&instruction.ip()));
+    let is_allowed = instruction
+        .cpuid_features()
+        .iter()
+        .all(|feature| FEATURES.contains(feature) || is_hashing && HASHING.contains(feature));
     if !is_allowed && !ALLOWED.contains(&mnemonic) {
         return Some("an instruction set extension that is not on the list");
     }
@@ -140,6 +157,29 @@ fn offence(instruction: &Instruction, code: &[u8], address: u64) -> Option<&'sta
         }
     }
     None
+}
+
+/// Address and size of a symbol (ELF-64 Object File Format, "Symbol Table").
+fn symbol(elf: &[u8], name: &str) -> Range<u64> {
+    let number = |at: usize, length: usize| {
+        let mut bytes = [0; 8];
+        bytes[..length].copy_from_slice(&elf[at..at + length]);
+        u64::from_le_bytes(bytes)
+    };
+    let section = |index: u64| (number(0x28, 8) + index * number(0x3a, 2)) as usize;
+    let tables = (0..number(0x3c, 2)).map(section).filter(|at| number(at + 4, 4) == 2);
+    for table in tables {
+        let (start, size) = (number(table + 0x18, 8), number(table + 0x20, 8));
+        let names = number(section(number(table + 0x28, 4)) + 0x18, 8);
+        for at in (start as usize..(start + size) as usize).step_by(24) {
+            let found = &elf[(names + number(at, 4)) as usize..];
+            if found.starts_with(name.as_bytes()) && found[name.len()] == 0 {
+                let address = number(at + 8, 8);
+                return address..address + number(at + 16, 8);
+            }
+        }
+    }
+    panic!("the program has no symbol {name}")
 }
 
 fn text(elf: &[u8]) -> (u64, Vec<u8>) {
@@ -156,7 +196,11 @@ fn text(elf: &[u8]) -> (u64, Vec<u8>) {
 #[test]
 fn the_program_has_only_allowed_instructions() {
     let (address, code) = text(enclave_image::ELF);
-    let offences = offences(&code, address);
+    let elf = enclave_image::ELF;
+    let probe = symbol(elf, "__rt_probe").start..symbol(elf, "__rt_probe_end").start;
+    let hashing = [symbol(elf, "__rt_sha256_compress"), probe];
+    assert!(hashing.iter().all(|range| !range.is_empty()), "{hashing:x?}");
+    let offences = offences(&code, address, &hashing);
     assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
     let enclus = code.windows(3).filter(|bytes| *bytes == &ENCLU[..3]).count();
     assert!(enclus > 0, "an enclave program leaves by ENCLU");
@@ -198,8 +242,12 @@ fn each_kind_of_offence_is_found() {
         ("invalid", &[0x06]),
     ];
     for (name, code) in cases {
-        assert!(!offences(code, 0x1000).is_empty(), "{name}");
+        assert!(!offences(code, 0x1000, &[]).is_empty(), "{name}");
     }
+    let elsewhere = offences(&[0x0f, 0x38, 0xcb, 0xc1], 0x1000, from_ref(&(0x1001..0x2000)));
+    assert!(!elsewhere.is_empty(), "sha256rnds2 outside the routine for it");
+    let too_new = offences(&[0xc5, 0xf8, 0x77], 0x1000, from_ref(&(0x1000..0x2000)));
+    assert!(!too_new.is_empty(), "vzeroupper in the routine for hashing");
 }
 
 #[test]
@@ -215,6 +263,12 @@ fn what_the_run_time_needs_is_allowed() {
         ("int3, between functions", &[0xcc]),
     ];
     for (name, code) in cases {
-        assert_eq!(offences(code, 0x1000), [""; 0], "{name}");
+        assert_eq!(offences(code, 0x1000, &[]), [""; 0], "{name}");
     }
+    let rounds = [0x0f, 0x38, 0xcb, 0xc1];
+    assert_eq!(
+        offences(&rounds, 0x1000, from_ref(&(0x1000..0x1004))),
+        [""; 0],
+        "in the routine for it"
+    );
 }

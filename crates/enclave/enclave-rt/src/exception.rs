@@ -16,6 +16,7 @@ use sgx::{Exinfo, Exitinfo, Gprsgx};
 
 use crate::layout::{PAGE, slot};
 use crate::runtime;
+use crate::sha256;
 use crate::thread::{Thread, phase, vectors};
 use crate::user::{self, back};
 use crate::usercopy;
@@ -26,6 +27,7 @@ use crate::xstate::{INITIAL, MXCSR_CONTROL, MXCSR_DEFAULT};
 pub(crate) const MAX_HOST_FAULTS: u32 = 1000;
 
 const DEBUG: u8 = 1;
+const INVALID_OPCODE: u8 = 6;
 const PAGE_FAULT: u8 = 14;
 
 /// What the CPU reports about the interruption.
@@ -58,6 +60,8 @@ enum Place {
     Returning,
     /// Copying to or from user memory.
     Copying,
+    /// The instruction that the processor may not have.
+    Probing,
     /// Anywhere else.
     Elsewhere,
 }
@@ -81,6 +85,8 @@ enum Action {
     RollBack,
     /// The copy fails.
     FailCopy,
+    /// The processor does not have the instruction.
+    FailProbe,
     /// Stop the enclave.
     Stop,
 }
@@ -92,6 +98,7 @@ struct Map {
     leaving: Range<u64>,
     returning: Range<u64>,
     copying: Range<u64>,
+    probing: u64,
 }
 
 impl Map {
@@ -106,6 +113,8 @@ impl Map {
             Place::Returning
         } else if self.copying.contains(&rip) {
             Place::Copying
+        } else if self.probing == rip {
+            Place::Probing
         } else {
             Place::Elsewhere
         }
@@ -125,9 +134,9 @@ fn decide(
         (true, Place::Entering, None) => Action::RollBack,
         (true, Place::Returning, None) => Action::RollForward,
         // A program that jumped into our code is not interrupted there: its state could not be resumed.
-        (true, Place::Elsewhere | Place::Copying, None) => Action::Resume,
+        (true, Place::Elsewhere | Place::Copying | Place::Probing, None) => Action::Resume,
         (_, _, None) => Action::Note,
-        (true, Place::User | Place::Elsewhere | Place::Copying, Some(fault)) => {
+        (true, Place::User | Place::Elsewhere | Place::Copying | Place::Probing, Some(fault)) => {
             if place == Place::User && fault.vector == PAGE_FAULT && is_permitted(fault) {
                 return Action::Retry;
             }
@@ -136,6 +145,7 @@ fn decide(
         }
         (_, _, Some(Fault { vector: DEBUG, .. })) => Action::ClearTrap,
         (false, Place::Copying, Some(Fault { vector: PAGE_FAULT, .. })) => Action::FailCopy,
+        (false, Place::Probing, Some(Fault { vector: INVALID_OPCODE, .. })) => Action::FailProbe,
         (_, _, Some(Fault { vector: PAGE_FAULT, .. })) => Action::Retry,
         (_, _, Some(_)) => Action::Stop,
     }
@@ -170,6 +180,7 @@ pub(crate) extern "C" fn entry(tcs: u64) -> Answer {
         leaving: user::leaving(),
         returning: user::returning(),
         copying: usercopy::instructions(),
+        probing: sha256::probing(),
     };
     let action = decide(phase, map.place(cause.rip), cause.exception, |fault| {
         runtime.pages.permits(fault.address, fault.error_code)
@@ -187,6 +198,9 @@ pub(crate) extern "C" fn entry(tcs: u64) -> Answer {
         }
         Action::FailCopy => {
             gpr.rip = usercopy::failed();
+        }
+        Action::FailProbe => {
+            gpr.rip = sha256::probed();
         }
         Action::Stop => {
             let fault = cause.exception.unwrap_or(Fault { vector: 0, error_code: 0, address: 0 });
@@ -330,12 +344,13 @@ mod tests {
 
     const NOT_USER: [u32; 5] =
         [phase::FRESH, phase::RUNNING, phase::IN_HOST_CALL, phase::ARMED, phase::ENDED];
-    const PLACES: [Place; 6] = [
+    const PLACES: [Place; 7] = [
         Place::User,
         Place::Entering,
         Place::Leaving,
         Place::Returning,
         Place::Copying,
+        Place::Probing,
         Place::Elsewhere,
     ];
 
@@ -367,6 +382,7 @@ mod tests {
                     let is_right = match (vector, place) {
                         (DEBUG, _) => action == Action::ClearTrap,
                         (PAGE_FAULT, Place::Copying) => action == Action::FailCopy,
+                        (INVALID_OPCODE, Place::Probing) => action == Action::FailProbe,
                         (PAGE_FAULT, _) => action == Action::Retry,
                         _ => action == Action::Stop,
                     };
@@ -385,6 +401,7 @@ mod tests {
         assert_eq!(kick(Place::Returning), Action::RollForward);
         assert_eq!(kick(Place::Elsewhere), Action::Resume);
         assert_eq!(kick(Place::Copying), Action::Resume);
+        assert_eq!(kick(Place::Probing), Action::Resume);
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod memory;
 mod pages;
 mod random;
 mod runtime;
+mod sha256;
 mod start;
 mod thread;
 mod threads;

@@ -8,7 +8,7 @@ use hostcall::TypeChange;
 use libos::attestation::ReportData;
 use libos::host::Host;
 use libos::platform::{
-    Access, BadAddress, BadTarget, Exhausted, NoKey, Platform, REPORT_SIZE, SealRequest,
+    Access, BadAddress, BadTarget, Exhausted, NoKey, Platform, REPORT_SIZE, SealRequest, Sha256,
     SystemCalls, TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
 };
 use sgx::PageType;
@@ -22,6 +22,7 @@ use crate::leaf;
 use crate::memory::{Machine, Memory};
 use crate::pages::{Pages, Rights};
 use crate::random::Generator;
+use crate::sha256;
 use crate::thread::{SYSCALL_ENTRY, Thread, vectors};
 use crate::threads::{self, Threads};
 use crate::user::{self, FIXED_FLAGS, USER_FLAGS, back, load};
@@ -39,6 +40,7 @@ pub(crate) struct Runtime {
     threads: Threads,
     is_emulated: bool,
     entry: u64,
+    sha256: spin::Once<Sha256>,
 }
 
 /// What the start found out.
@@ -69,6 +71,7 @@ pub(crate) fn set(found: Found) -> &'static Runtime {
             random: found.random,
             is_emulated: found.is_emulated,
             entry: found.entry,
+            sha256: spin::Once::new(),
         }
     })
 }
@@ -134,8 +137,11 @@ impl Platform for Runtime {
             }
         };
         // SAFETY: only the lifetime changes; it is forgotten below, before the borrow ends.
-        let calls =
-            unsafe { core::mem::transmute::<NonNull<dyn SystemCalls + '_>, _>(calls.into()) };
+        let calls = unsafe {
+            core::mem::transmute::<NonNull<dyn SystemCalls + '_>, NonNull<dyn SystemCalls>>(
+                calls.into(),
+            )
+        };
         thread.calls.set(Some(calls));
         thread.user.set(self.layout.user().into());
         // SAFETY: on an enclave thread; RIP, FS base and flags were just checked; the area is a state of this
@@ -156,6 +162,10 @@ impl Platform for Runtime {
 
     fn initial_xstate(&self) -> XState {
         INITIAL.clone()
+    }
+
+    fn sha256(&self) -> Sha256 {
+        *self.sha256.call_once(sha256::fastest)
     }
 
     fn xfrm(&self) -> u64 {

@@ -15,7 +15,7 @@ use libos::attestation::ReportData;
 use libos::host::Level;
 use libos::platform::{
     Access, Answer, BadAddress, BadTarget, NoKey, PAGE_SIZE, Platform, Registers, SealRequest,
-    SealTo, SystemCalls, ThreadId, UserContext, UserExit, Versions,
+    SealTo, SystemCalls, ThreadId, UserContext, UserExit, Versions, portable_sha256,
 };
 use libos::syscall::Args;
 
@@ -27,6 +27,7 @@ pub(crate) fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
         ("clock", clock),
         ("reports and keys", reports_and_keys),
         ("quote", quote),
+        ("hashing", hashing),
         ("user memory", user_memory),
         ("threads", threads),
         ("trapped system call", trapped_syscall),
@@ -89,6 +90,22 @@ fn entropy(platform: &'static dyn Platform) -> Result<(), String> {
     platform.random(&mut a);
     platform.random(&mut b);
     if a == b || a == [0; 64] { Err("output repeats".into()) } else { Ok(()) }
+}
+
+/// Whichever way the probe chose, the digests are those of the portable code, and it chooses it again.
+fn hashing(platform: &'static dyn Platform) -> Result<(), String> {
+    let message: Vec<u8> = (0..10_000_u32).map(|index| ((index * 7) >> 2) as u8).collect();
+    for length in (0..200).chain([4095, 4096, 4097, 10_000]) {
+        let part = &message[..length];
+        expect("digest", platform.sha256()(part), portable_sha256(part))?;
+    }
+    let start = platform.monotonic_ns();
+    for _ in 0..1000 {
+        core::hint::black_box(platform.sha256()(&message[..4096]));
+    }
+    let spent = (platform.monotonic_ns() - start).max(1);
+    log(platform, format!("SHA-256 of 4 KiB: {} MB/s", 4096 * 1000 * 1000 / spent));
+    Ok(())
 }
 
 fn clock(platform: &'static dyn Platform) -> Result<(), String> {

@@ -165,6 +165,16 @@ pub enum NoKey {
     Version,
 }
 
+/// SHA-256 of a message.
+pub type Sha256 = fn(&[u8]) -> [u8; 32];
+
+/// [`Sha256`] on any processor.
+#[must_use]
+pub fn portable_sha256(message: &[u8]) -> [u8; 32] {
+    let workload::digest::Hex(digest) = workload::digest::Digest::of(message);
+    digest
+}
+
 /// What becomes of a system call that was answered in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -303,6 +313,11 @@ pub trait Platform: Send + Sync + 'static {
 
     /// CLOCK_REALTIME in nanoseconds since 1970: the host's word, bounded in rate.
     fn realtime_ns(&self) -> u64;
+
+    /// The fastest SHA-256 of this machine: files are verified with it.
+    fn sha256(&self) -> Sha256 {
+        portable_sha256
+    }
 
     /// Extended-feature request mask of this enclave (SECS.ATTRIBUTES.XFRM), by its own report.
     fn xfrm(&self) -> u64;

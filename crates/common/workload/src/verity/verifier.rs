@@ -85,6 +85,7 @@ pub struct Verifier {
     cache: Vec<Cached>,
     capacity: usize,
     clock: u64,
+    hash: fn(&[u8]) -> [u8; HASH],
 }
 
 #[derive(Debug)]
@@ -115,7 +116,14 @@ impl Verifier {
             cache: Vec::new(),
             capacity: nodes.max(MIN_CACHE),
             clock: 0,
+            hash: sha256,
         }
+    }
+
+    /// Likewise, with the caller's SHA-256, which knows its processor.
+    #[must_use]
+    pub fn hashing_with(self, hash: fn(&[u8]) -> [u8; HASH]) -> Self {
+        Self { hash, ..self }
     }
 
     /// The file's shape.
@@ -145,7 +153,7 @@ impl Verifier {
         if data.len() != expected || expected == 0 {
             return Err(VerityError::Length { index, expected, got: data.len() });
         }
-        let hash = leaf_hash(data, sha256);
+        let hash = leaf_hash(data, self.hash);
         let (expected, got) = if self.layout.levels() == 0 {
             (self.digest, digest(self.layout.size(), &hash))
         } else {
@@ -173,7 +181,7 @@ impl Verifier {
         let mut node = Box::new([0; BLOCK]);
         let offset = self.layout.node_offset(level, index);
         nodes.read(offset, &mut node).map_err(VerityError::Nodes)?;
-        let hash = sha256(&*node);
+        let hash = (self.hash)(&*node);
         let (expected, got) = if level + 1 == self.layout.levels() {
             (self.digest, digest(self.layout.size(), &hash))
         } else {

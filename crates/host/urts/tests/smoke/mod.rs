@@ -22,7 +22,7 @@ const MIB: u64 = 1 << 20;
 const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Checks in the smoke kernel.
-const CHECKS: usize = 19;
+const CHECKS: usize = 20;
 
 /// What came of a run.
 pub(crate) struct Outcome {

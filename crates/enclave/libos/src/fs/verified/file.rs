@@ -72,7 +72,8 @@ impl OpenFiles {
         let platform = file.shared.platform;
         let handle = platform.host().open(&file.path);
         let handle = handle.map_err(|errno| format!("open: host: {errno:?}"))?;
-        let verifier = Mutex::new(Verifier::new(file.layout.size(), file.digest));
+        let verifier = Verifier::new(file.layout.size(), file.digest);
+        let verifier = Mutex::new(verifier.hashing_with(platform.sha256()));
         let new = Arc::new(Open { platform, file: handle, verifier });
         let mut open = self.0.lock();
         // Dropped after the lock: closing is a host call.

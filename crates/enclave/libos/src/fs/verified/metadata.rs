@@ -32,7 +32,8 @@ impl MetaBlocks {
         size: u64,
         cache: Arc<BlockCache>,
     ) -> Self {
-        let verifier = Mutex::new(Verifier::with_cache(size, digest, NODES));
+        let verifier = Verifier::with_cache(size, digest, NODES).hashing_with(platform.sha256());
+        let verifier = Mutex::new(verifier);
         Self { platform, layout: Layout::of(size), verifier, cache }
     }
 }
