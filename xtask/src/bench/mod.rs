@@ -36,6 +36,8 @@ enum Name {
     Measure,
     /// Verifying a quote, with nothing, collateral, or the platform verified before
     Attestation,
+    /// An attested session against plain TLS: handshake, bulk data, memory
+    Session,
     /// create, start, delete and run of ordinary containers, against crun and runc
     Oci,
 }
@@ -59,34 +61,34 @@ impl Bench {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let names: &[Name] = if arguments.names.is_empty() {
-        &[Name::Libos, Name::Start, Name::Measure, Name::Attestation, Name::Oci]
-    } else {
-        &arguments.names
-    };
+    let names =
+        if arguments.names.is_empty() { Name::value_variants() } else { &arguments.names[..] };
     let print = |figures: Vec<Figure>| figures.iter().for_each(|it| it.print(arguments.json));
-    let (alone, with_programs): (Vec<Name>, Vec<Name>) =
-        names.iter().partition(|&&name| matches!(name, Name::Attestation | Name::Oci));
-    for name in alone {
+    let mut bench = None;
+    for name in names {
         match name {
+            Name::Libos => print(libos::run(shipped(&mut bench)?)?),
+            Name::Start => print(start::run(shipped(&mut bench)?)?),
+            Name::Measure => print(measure::run(shipped(&mut bench)?)?),
+            Name::Attestation => print(attestation::run()?),
+            Name::Session => print(session::run()?),
             Name::Oci => oci::run(arguments.json)?,
-            _ => print(attestation::run()?),
         }
     }
-    if with_programs.is_empty() {
-        return Ok(());
+    Ok(())
+}
+
+/// The programs as they are shipped, for the benchmarks that run them; built once.
+fn shipped(bench: &mut Option<Bench>) -> Result<&Bench> {
+    if bench.is_none() {
+        *bench = Some(build()?);
     }
-    // What is shipped is what is measured.
-    pass(cargo().args([
-        "build",
-        "--locked",
-        "--profile",
-        "dist",
-        "-p",
-        "rune",
-        "-p",
-        "inclavare",
-    ]))?;
+    Ok(bench.as_ref().expect("made above"))
+}
+
+fn build() -> Result<Bench> {
+    let packages = ["-p", "rune", "-p", "inclavare"];
+    pass(cargo().args(["build", "--locked", "--profile", "dist"]).args(packages))?;
     let scratch = root().join("target/bench");
     if scratch.exists() {
         std::fs::remove_dir_all(&scratch)
@@ -95,16 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&scratch)
         .map_err(|error| format!("create {}: {error}", scratch.display()))?;
     let programs = Programs::new(&programs("dist"), &scratch.join("state")).map_err(text)?;
-    let bench = Bench { programs, scratch };
-    for name in with_programs {
-        print(match name {
-            Name::Libos => libos::run(&bench),
-            Name::Start => start::run(&bench),
-            Name::Measure => measure::run(&bench),
-            Name::Attestation | Name::Oci => continue,
-        }?);
-    }
-    Ok(())
+    Ok(Bench { programs, scratch })
 }
 
 fn text(error: fixtures::Error) -> String {

@@ -15,6 +15,8 @@ pub mod claims;
 #[cfg(feature = "std")]
 pub mod compat;
 #[cfg(feature = "std")]
+mod device;
+#[cfg(feature = "std")]
 mod engine;
 #[cfg(feature = "std")]
 mod error;
@@ -29,6 +31,8 @@ pub mod tls;
 
 #[cfg(feature = "std")]
 pub use appraiser::{Clock, CollateralSource, Fixed, FromPeer, Look, PolicyAppraiser};
+#[cfg(feature = "std")]
+pub use device::Device;
 #[cfg(feature = "std")]
 pub use error::SessionError;
 #[cfg(feature = "std")]
