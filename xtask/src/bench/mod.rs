@@ -8,6 +8,7 @@ mod figure;
 mod libos;
 mod measure;
 mod oci;
+mod session;
 mod start;
 
 use crate::run::{Result, cargo, pass, programs, root};
