@@ -78,18 +78,14 @@ impl Engine {
         party: Arc<Party>,
         name: ServerName<'static>,
     ) -> Result<Self, SessionError> {
-        let config = tls::client(party.identity.as_deref())?;
-        let connection = ClientConnection::new(Arc::new(config), name)?;
+        let connection = ClientConnection::new(party.client()?, name)?;
         Ok(Self::new(connection.into(), party, Role::Client))
     }
 
     /// # Errors
     /// A party without a key.
     pub(crate) fn server(party: Arc<Party>) -> Result<Self, SessionError> {
-        let identity = party.identity.as_deref();
-        let identity = identity.ok_or(rustls::Error::NoCertificatesPresented)?;
-        let config = tls::server(identity, party.appraiser.is_some())?;
-        let connection = ServerConnection::new(Arc::new(config))?;
+        let connection = ServerConnection::new(party.server()?)?;
         Ok(Self::new(connection.into(), party, Role::Server))
     }
 

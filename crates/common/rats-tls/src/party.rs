@@ -5,12 +5,13 @@ use crate::claims::{Claims, ClaimsFault};
 use crate::compat::CompatFault;
 use crate::frame::{Flags, Format};
 use crate::session::{Config, Offered, Received};
-use crate::tls::{Identity, IdentityError};
+use crate::tls::{self, Identity, IdentityError};
 use attestation::Verdict;
 use attestation::policy::Level;
 use core::fmt;
+use rustls::{ClientConfig, ServerConfig};
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Makes evidence.
@@ -175,8 +176,16 @@ pub struct Party {
     verify_first: bool,
     /// For the peer's part of opening, and of each re-attestation.
     pub(crate) patience: Duration,
+    configs: Configs,
     /// Between re-attestations of the peer; `None`: only when the appraiser's generation changes.
     pub(crate) interval: Option<Duration>,
+}
+
+/// TLS configurations, made when they are first needed.
+#[derive(Clone, Default)]
+struct Configs {
+    client: Arc<OnceLock<Arc<ClientConfig>>>,
+    server: Arc<OnceLock<Arc<ServerConfig>>>,
 }
 
 impl fmt::Debug for Party {
@@ -231,7 +240,30 @@ impl Party {
         appraiser: Option<Arc<dyn Appraiser>>,
     ) -> Self {
         let patience = Duration::from_secs(10);
-        Self { identity, attester, appraiser, verify_first: false, patience, interval: None }
+        let configs = Configs::default();
+        Self {
+            identity,
+            attester,
+            appraiser,
+            verify_first: false,
+            patience,
+            configs,
+            interval: None,
+        }
+    }
+
+    /// Of its TLS client's end.
+    pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+        once(&self.configs.client, || tls::client(self.identity.as_deref()))
+    }
+
+    /// Of its TLS server's end.
+    pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
+        once(&self.configs.server, || {
+            let identity = self.identity.as_deref();
+            let identity = identity.ok_or(rustls::Error::NoCertificatesPresented)?;
+            tls::server(identity, self.appraiser.is_some())
+        })
     }
 
     /// Withholds its own evidence until it has accepted the peer's.
@@ -273,6 +305,18 @@ impl Party {
     pub(crate) fn generation(&self) -> u64 {
         self.appraiser.as_ref().map_or(0, |appraiser| appraiser.generation())
     }
+}
+
+/// What was made before, or what is made now. Two threads may make one each; one of them stays.
+fn once<T>(
+    cell: &OnceLock<Arc<T>>,
+    make: impl FnOnce() -> Result<T, rustls::Error>,
+) -> Result<Arc<T>, rustls::Error> {
+    if let Some(made) = cell.get() {
+        return Ok(made.clone());
+    }
+    let made = Arc::new(make()?);
+    Ok(cell.get_or_init(|| made).clone())
 }
 
 /// An attester that makes only so much evidence at once. Anyone can ask for evidence before anything is known
