@@ -10,6 +10,8 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod appraiser;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 pub mod binding;
 pub mod claims;
 #[cfg(feature = "std")]
@@ -31,6 +33,8 @@ pub mod tls;
 
 #[cfg(feature = "std")]
 pub use appraiser::{Clock, CollateralSource, Fixed, FromPeer, Look, PolicyAppraiser};
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncStream;
 #[cfg(feature = "std")]
 pub use device::Device;
 #[cfg(feature = "std")]
