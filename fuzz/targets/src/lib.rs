@@ -9,6 +9,8 @@ pub mod mutate;
 pub mod run;
 mod seeds;
 
+use rats_tls::Role;
+
 /// One parser.
 pub struct Target {
     /// Its name: the program of cargo-fuzz and the folder of its corpus.
@@ -64,4 +66,9 @@ targets! {
     qe_identity: |bytes| run::is_qe_identity(bytes);
     collateral: |bytes| run::is_collateral(bytes);
     policy: |bytes| run::is_policy(bytes);
+    session_frames: |bytes| [Role::Client, Role::Server].iter().any(|role| {
+        run::feed(*role, bytes) == (bytes.len(), true)
+    });
+    session_claims: |bytes| rats_tls::claims::Claims::decode(bytes).is_ok();
+    compat_evidence: |bytes| rats_tls::compat::decode_evidence(bytes).is_ok();
 }

@@ -14,7 +14,6 @@ mod appraiser;
 mod asynchronous;
 pub mod binding;
 pub mod claims;
-#[cfg(feature = "std")]
 pub mod compat;
 #[cfg(feature = "std")]
 mod device;

@@ -1,10 +1,13 @@
 //! The CBOR of evidence and claims, definite lengths throughout.
 
+use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use minicbor::data::{Tag, Type};
 use minicbor::{Decoder, Encoder};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
-use std::collections::BTreeMap;
 
 /// Longest claims buffer that is read, in bytes.
 const MAX_CLAIMS_SIZE: usize = 16 << 10;

@@ -8,13 +8,17 @@
 //! claims buffer; the evidence's report data are the SHA-256 of the claims buffer, padded with zeros; the claims
 //! hold a digest of the certificate's SubjectPublicKeyInfo.
 
+#[cfg(feature = "std")]
 mod certificate;
 mod encoding;
+#[cfg(feature = "std")]
 mod tls;
 
+#[cfg(feature = "std")]
 pub use certificate::{CompatFault, CompatPeer, self_signed};
 pub use encoding::{
     CompatClaims, EncodingFault, HashAlgorithm, Kind, decode_claims, decode_evidence,
     encode_claims, encode_evidence, report_data,
 };
+#[cfg(feature = "std")]
 pub use tls::{CompatAppraiser, client, server};

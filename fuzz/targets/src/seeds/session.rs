@@ -1,0 +1,61 @@
+//! Frames, claims and evidence as peers send them.
+
+use rats_tls::claims::Claims;
+use rats_tls::compat::{self, CompatClaims, HashAlgorithm, Kind};
+use rats_tls::frame::{CloseReason, Evidence, Flags, Frame, Hello, data_header};
+
+/// What a server sends to open a session, then data, a re-attestation and the end; and what a client sends.
+pub(crate) fn session_frames() -> Vec<Vec<u8>> {
+    let hello = |attest_you: bool| Hello {
+        flags: Flags { attest_me: true, attest_you, verify_first: false },
+        formats: if attest_you { vec![1] } else { vec![] },
+        nonce: [9; 32],
+    };
+    let evidence = |epoch: u32| {
+        let (evidence, claims) = (vec![5; 100], vec![6; 20]);
+        Frame::Evidence(Evidence { epoch, format: 1, evidence, claims, endorsements: vec![7; 9] })
+    };
+    let verdict = || Frame::Verdict { code: 0, text: String::new() };
+    let data = [&data_header(4)[..], b"data"].concat();
+    let again = Frame::Reattest { nonce: [8; 32], epoch: 1 };
+    let close = Frame::Close(CloseReason::Done);
+    let server = [
+        Frame::ServerHello(hello(false)).encode(),
+        evidence(0).encode(),
+        data.clone(),
+        again.encode(),
+        evidence(1).encode(),
+        close.encode(),
+    ];
+    let client = [
+        Frame::ClientHello(hello(true)).encode(),
+        evidence(0).encode(),
+        verdict().encode(),
+        data,
+        close.encode(),
+    ];
+    vec![server.concat(), client.concat()]
+}
+
+pub(crate) fn session_claims() -> Vec<Vec<u8>> {
+    let mut claims = Claims {
+        instance_id: [2; 16],
+        config_digest: [1; 32],
+        runtime_version: "0.1.0".into(),
+        custom: Default::default(),
+    };
+    let without = claims.encode();
+    claims.custom = [("region".into(), b"eu".to_vec()), ("service".into(), vec![0; 40])].into();
+    vec![without, claims.encode()]
+}
+
+pub(crate) fn compat_evidence() -> Vec<Vec<u8>> {
+    let claims = CompatClaims {
+        pubkey_hash: (HashAlgorithm::Sha256, vec![3; 32]),
+        nonce: Some(vec![4; 32]),
+        custom: [("key_0".into(), b"value".to_vec())].into(),
+    };
+    let claims = compat::encode_claims(&claims);
+    let seed = |kind| compat::encode_evidence(kind, &[1; 64], &claims);
+    vec![seed(Kind::Quote), seed(Kind::Snp)]
+}
