@@ -127,6 +127,20 @@ fn run_on(
     }
 }
 
+/// Runs the program until it leaves user mode by itself. The host may interrupt it at any time.
+fn exit_of(
+    platform: &'static dyn Platform,
+    context: &mut UserContext,
+    calls: &dyn SystemCalls,
+) -> UserExit {
+    loop {
+        match platform.run_user(context, calls) {
+            UserExit::Interrupted => {}
+            exit => return exit,
+        }
+    }
+}
+
 /// Every component of the extended state, all general registers but those that a system call destroys, FS
 /// base and MXCSR are the same after calls as without.
 pub(super) fn state(platform: &'static dyn Platform) -> Result<(), String> {
@@ -211,16 +225,10 @@ pub(super) fn odd(platform: &'static dyn Platform) -> Result<(), String> {
         context.xstate.0[24..28].copy_from_slice(&mxcsr.to_le_bytes());
         context.xstate.0[512] |= 2;
         let counting = Counting::new(platform, Manner::Plain);
-        let exit = loop {
-            match platform.run_user(&mut context, &counting) {
-                UserExit::Interrupted => {}
-                exit => break exit,
-            }
-        };
-        expect("exit", exit, UserExit::Syscall)?;
+        expect("exit", exit_of(platform, &mut context, &counting), UserExit::Syscall)?;
         expect("calls", counting.calls.get(), 0)?;
         expect("flags", context.regs.rflags & flags, flags)?;
-        expect("exit", platform.run_user(&mut context, &counting), ILLEGAL)?;
+        expect("exit", exit_of(platform, &mut context, &counting), ILLEGAL)?;
         expect("MXCSR", &context.xstate.0[24..28], &mxcsr.to_le_bytes()[..])?;
     }
     // An address that is not the program's is not returned to.
@@ -228,10 +236,10 @@ pub(super) fn odd(platform: &'static dyn Platform) -> Result<(), String> {
     code.extend_from_slice(&jump(platform));
     let mut context = program_again(platform, &code)?;
     let counting = Counting::new(platform, Manner::Plain);
-    expect("exit", platform.run_user(&mut context, &counting), UserExit::Syscall)?;
+    expect("exit", exit_of(platform, &mut context, &counting), UserExit::Syscall)?;
     expect("calls", counting.calls.get(), 0)?;
     let refused = UserExit::Exception { vector: 13, error_code: 0, address: 0 };
-    expect("exit", platform.run_user(&mut context, &counting), refused)
+    expect("exit", exit_of(platform, &mut context, &counting), refused)
 }
 
 static STORM: AtomicU32 = AtomicU32::new(0);
