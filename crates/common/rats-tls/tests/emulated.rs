@@ -3,13 +3,18 @@
 #[path = "common/lab.rs"]
 mod lab;
 
-use attestation::Policy;
+use attestation::crypto::Default as Crypto;
+use attestation::{Now, Policy, Verifier};
 use emulated_platform::{CollateralSettings, Settings};
 use lab::{Enclave, appraiser, policy};
 use rats_tls::binding::Binding;
-use rats_tls::{AttestError, Attester, Offered, Party, Refusal, SessionError, Stream};
+use rats_tls::compat::{self, CompatAppraiser};
+use rats_tls::tls::IdentityError;
+use rats_tls::{AttestError, Attester, Fixed, Offered, Party, Refusal, SessionError, Stream};
 use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use sgx::attributes::AttributeFlags;
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -189,4 +194,39 @@ fn a_signer_without_product_and_version_is_no_policy() {
     let signer = "22".repeat(32);
     let text = format!("roots = ['{root}']\n[[mrsigner]]\nmrsigner = '{signer}'\n");
     assert!(Policy::from_toml(&text).unwrap_err().to_string().contains("isvprodid"));
+}
+
+/// The compat level's own handshake: the certificate is the evidence, and the policy decides on it.
+#[test]
+fn a_certificate_is_accepted_or_the_handshake_fails() {
+    let enclave = Enclave::new(1, 0x11);
+    let (key, certificate) =
+        compat::self_signed::<IdentityError>(BTreeMap::new(), lab::now(), |data| {
+            Ok(enclave.quote(data))
+        })
+        .unwrap();
+    let handshake = |policy: Policy| {
+        let verifier = Verifier::new(Crypto::default(), lab::anchor());
+        let now = Now::host(lab::now());
+        let collateral = verifier.collateral(&enclave.collateral(), now).unwrap();
+        let source = Fixed(Arc::new(collateral));
+        let appraiser = CompatAppraiser::new(verifier, policy, source, Box::new(move || now));
+        let client = Arc::new(compat::client(Arc::new(appraiser)).unwrap());
+        let server = Arc::new(compat::server(&key, &certificate).unwrap());
+        let (near, far) = UnixStream::pair().unwrap();
+        let server = thread::spawn(move || {
+            let connection = ServerConnection::new(server).unwrap();
+            let mut server = StreamOwned::new(connection, far);
+            let _ = server.conn.complete_io(&mut server.sock);
+        });
+        let name = ServerName::try_from("container").unwrap();
+        let mut client = StreamOwned::new(ClientConnection::new(client, name).unwrap(), near);
+        let result = client.conn.complete_io(&mut client.sock).map(drop);
+        drop(client);
+        server.join().unwrap();
+        result.map_err(|error| error.to_string())
+    };
+    assert_eq!(handshake(policy(0x11, "level = 'compat'")), Ok(()));
+    assert!(handshake(policy(0x12, "level = 'compat'")).is_err(), "another enclave");
+    assert!(handshake(policy(0x11, "")).is_err(), "a policy that does not name the level");
 }
