@@ -22,7 +22,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Figure>> {
 }
 
 fn micro(bench: &Bench) -> Result<Vec<Figure>> {
-    let program = bench.scratch.join("micro");
+    let program = bench.scratch.join("micro-native");
     let source = root().join("tests/fixtures/programs/micro.c");
     output(Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(source))?;
     let mut tree = Tree::skeleton();
