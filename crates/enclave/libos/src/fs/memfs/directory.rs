@@ -21,8 +21,8 @@ pub(super) struct Directory {
     names: HashMap<Arc<[u8]>, Name>,
     order: BTreeMap<u64, Arc<[u8]>>,
     next_cookie: u64,
-    /// Directory below whose names are still to be taken over.
-    below: Option<u64>,
+    /// Directory below whose names are still to be taken over, and how many they are.
+    below: Option<(u64, u32)>,
 }
 
 struct Name {
@@ -51,13 +51,13 @@ impl Directory {
         }
     }
 
-    pub(super) fn reflecting(parent: Option<(Weak<Node>, Vec<u8>)>, id: u64) -> Self {
-        Self { below: Some(id), ..Self::new(parent) }
+    pub(super) fn reflecting(parent: Option<(Weak<Node>, Vec<u8>)>, id: u64, entries: u32) -> Self {
+        Self { below: Some((id, entries)), ..Self::new(parent) }
     }
 
     /// Takes the names over from below, once.
     pub(super) fn fill(&mut self, fs: &Fs) -> Result<(), Errno> {
-        let Some(id) = self.below else { return Ok(()) };
+        let Some((id, _)) = self.below else { return Ok(()) };
         let entries = fs.lower.as_ref().ok_or(Errno::EIO)?.entries(id)?;
         self.below = None;
         self.names.reserve(entries.len());
@@ -67,9 +67,10 @@ impl Directory {
         Ok(())
     }
 
-    /// As tmpfs: 20 bytes a name, `.` and `..` included.
+    /// As tmpfs: 20 bytes a name, `.` and `..` included. Taking names over does not change it.
     pub(super) fn size(&self) -> u64 {
-        (self.names.len() as u64 + 2) * 20
+        let names = self.below.map_or(self.names.len() as u64, |(_, entries)| entries.into());
+        (names + 2) * 20
     }
 
     pub(super) fn is_empty(&self) -> bool {

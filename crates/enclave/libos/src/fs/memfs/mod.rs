@@ -46,6 +46,8 @@ pub struct LowerAttributes {
     pub nlink: u32,
     pub rdev: u64,
     pub size: u64,
+    /// Names in a directory, without `.` and `..`.
+    pub entries: u32,
     pub mtime: Time,
     /// Target of a symbolic link.
     pub target: Vec<u8>,

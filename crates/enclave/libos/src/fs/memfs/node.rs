@@ -132,7 +132,9 @@ impl Node {
             xattrs: below.xattrs.into_iter().collect(),
         };
         let body = match below.file_type {
-            FileType::Directory => Body::Directory(Mutex::new(Directory::reflecting(parent, id))),
+            FileType::Directory => {
+                Body::Directory(Mutex::new(Directory::reflecting(parent, id, below.entries)))
+            }
             FileType::Regular => {
                 let file = if below.size == 0 { None } else { Some(lower.file(id)?) };
                 Body::Regular(Mutex::new(Pages::over(file, below.size)))

@@ -40,6 +40,22 @@ fn what_was_measured_is_read_from_any_offset() {
 }
 
 #[test]
+fn the_size_of_a_directory_does_not_change_when_its_names_are_read() {
+    // tar takes such a change for a directory that is written to while it reads.
+    let task = image(b"x").task();
+    let size = || {
+        task.call(4, &[S(b"/bin"), P(0)]).unwrap();
+        let stat = task.buffer(0, 144);
+        i64::from_le_bytes(stat[48..56].try_into().unwrap())
+    };
+    let before = size();
+    assert_eq!(before, (4 + 2) * 20);
+    let fd = task.call(2, &[S(b"/bin"), N(0), N(0)]).unwrap() as i64;
+    assert!(task.call(217, &[N(fd), P(0), N(4096)]).unwrap() > 0);
+    assert_eq!(size(), before);
+}
+
+#[test]
 fn a_reader_in_order_gets_many_blocks_per_host_call_and_the_cache_stays_bounded() {
     let big = contents(1 << 20);
     let image = image(&big);

@@ -13,8 +13,6 @@
 mod cache;
 mod file;
 mod metadata;
-#[cfg(test)]
-mod tests;
 
 pub use cache::BlockCache;
 
@@ -113,6 +111,7 @@ impl Lower for VerifiedRoot {
             nlink: inode.nlink,
             rdev: makedev(major, minor),
             size: inode.size,
+            entries: inode.entries(),
             mtime: Time { sec: inode.mtime, nsec: 0 },
             target: self.checked(self.meta.symlink_target(&inode))?,
             xattrs: self.checked(self.meta.xattrs(&inode))?,
