@@ -1,7 +1,7 @@
 //! Evidence by `/dev/attestation/bound`, for programs inside an Inclavare enclave.
 //!
 //! The program hands over the fields of its session; the library OS adds the platform's claims, hashes and tags
-//! them, and gives the quote (`docs/spec/attestation-devices.md`).
+//! them, and gives the quote (`docs/spec/attestation-devices.md`). Outside, a Unix socket may stand in its place.
 
 use crate::binding::Binding;
 use crate::claims::{Custom, encode_custom};
@@ -10,6 +10,9 @@ use crate::party::{AttestError, Attester};
 use crate::session::Offered;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"EAABND01";
@@ -48,12 +51,7 @@ impl Device {
     fn quote(&self, binding: &Binding) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let mut claims = std::fs::read(self.directory.join("claims"))?;
         claims.extend(&self.custom);
-        let mut device =
-            File::options().read(true).write(true).open(self.directory.join("bound"))?;
-        // One write is one record.
-        device.write_all(&record(binding, &self.custom))?;
-        let mut quote = Vec::new();
-        device.take(MAX_QUOTE).read_to_end(&mut quote)?;
+        let quote = exchange(&self.directory.join("bound"), &record(binding, &self.custom))?;
         Ok((quote, claims))
     }
 }
@@ -67,6 +65,26 @@ impl Attester for Device {
         let (evidence, claims) = self.quote(binding).map_err(AttestError::Device)?;
         Ok(Offered { format, evidence, claims, endorsements: self.endorsements.clone() })
     }
+}
+
+/// Hands over a record for a quote.
+fn exchange(bound: &Path, record: &[u8]) -> io::Result<Vec<u8>> {
+    let mut quote = Vec::new();
+    if std::fs::metadata(bound)?.file_type().is_socket() {
+        let mut device = UnixStream::connect(bound)?;
+        device.write_all(record)?;
+        device.shutdown(Shutdown::Write)?;
+        device.take(MAX_QUOTE).read_to_end(&mut quote)?;
+    } else {
+        let mut device = File::options().read(true).write(true).open(bound)?;
+        // One write is one record.
+        device.write_all(record)?;
+        device.take(MAX_QUOTE).read_to_end(&mut quote)?;
+    }
+    if quote.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the device gave no quote"));
+    }
+    Ok(quote)
 }
 
 /// The record of the device's specification.

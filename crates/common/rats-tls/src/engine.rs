@@ -70,7 +70,11 @@ pub(crate) struct Engine {
     accepted_at: Instant,
     generation: u64,
     has_opened: bool,
+    /// Whether the peer sends no more data.
+    has_finished: bool,
     has_closed: bool,
+    /// Bytes given to TLS since all that it had was sent.
+    unsent: usize,
 }
 
 impl Engine {
@@ -102,7 +106,9 @@ impl Engine {
             accepted_at: now,
             generation: party.generation(),
             has_opened: false,
+            has_finished: false,
             has_closed: false,
+            unsent: 0,
             party,
         }
     }
@@ -123,6 +129,31 @@ impl Engine {
     /// Whether data is coming, of a frame whose header has come.
     pub(crate) fn has_data(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.data_left() > 0)
+    }
+
+    /// Whether the peer has sent its last data.
+    pub(crate) const fn has_finished(&self) -> bool {
+        self.has_finished || self.has_closed
+    }
+
+    /// Whether the peer has closed, in good order.
+    pub(crate) const fn has_closed(&self) -> bool {
+        self.has_closed
+    }
+
+    /// Whether so much waits to be sent that nothing more of the peer is taken in: it may ask for evidence
+    /// without ever reading it.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.unsent > 2 * LONGEST_DATA
+    }
+
+    /// When to look at the session again though nothing came: the peer's time is over, or its evidence old.
+    pub(crate) fn wakes_at(&self) -> Option<Instant> {
+        let due = || {
+            let interval = self.party.interval.filter(|_| self.party.appraiser.is_some())?;
+            self.accepted_at.checked_add(interval)
+        };
+        self.deadline.or_else(due)
     }
 
     /// How long the peer may still take; `None`: as long as it likes.
@@ -152,7 +183,11 @@ impl Engine {
     }
 
     pub(crate) fn write_tls(&mut self, into: &mut dyn io::Write) -> io::Result<usize> {
-        self.tls.write_tls(into)
+        let count = self.tls.write_tls(into)?;
+        if !self.tls.wants_write() {
+            self.unsent = 0;
+        }
+        Ok(count)
     }
 
     /// Goes as far as it can without input, work or a program that takes data.
@@ -178,6 +213,10 @@ impl Engine {
                     self.deadline = None;
                     self.has_opened = true;
                     return Ok(Need::Progress);
+                }
+                Some(Event::EndOfData) => {
+                    self.has_finished = true;
+                    return Ok(Need::Nothing);
                 }
                 Some(Event::Closed(CloseReason::Done)) if self.has_opened => {
                     self.has_closed = true;
@@ -210,7 +249,8 @@ impl Engine {
         let was_settled = session.is_settled();
         let taken = session.receive(&buffer[..count], &Exported(&self.tls));
         // What it says to the peer is sent in any case.
-        self.tls.writer().write_all(&session.take_output())?;
+        self.collect_output()?;
+        let session = self.session.as_ref().expect("it received");
         assert_eq!(taken?, count, "a session takes what it wants");
         if was_settled && !session.is_settled() && self.deadline.is_none() {
             self.deadline = Some(Instant::now() + self.party.patience);
@@ -261,12 +301,20 @@ impl Engine {
         let session = self.session.as_mut().filter(|session| session.is_open());
         let session = session.ok_or(SessionError::Closed(CloseReason::Done))?;
         let (header, covered) = session.data_frame(data.len().min(LONGEST_DATA))?;
+        self.unsent += covered;
         self.tls.writer().write_all(&session.take_output())?;
         // Together, so that the header does not cost a record of its own.
         let parts = [IoSlice::new(&header), IoSlice::new(&data[..covered])];
         let written = self.tls.writer().write_vectored(&parts)?;
         assert_eq!(written, header.len() + covered, "the connection's buffer has no limit");
         Ok(covered)
+    }
+
+    /// Says that no more data comes from this side.
+    pub(crate) fn finish_data(&mut self) -> Result<(), SessionError> {
+        let session = self.session.as_mut();
+        session.ok_or(SessionError::Closed(CloseReason::Done))?.finish()?;
+        self.collect_output()
     }
 
     /// Ends the session from this side. The peer hears why, once it is sent.
@@ -313,7 +361,9 @@ impl Engine {
 
     fn collect_output(&mut self) -> Result<(), SessionError> {
         if let Some(session) = &mut self.session {
-            self.tls.writer().write_all(&session.take_output())?;
+            let output = session.take_output();
+            self.unsent += output.len();
+            self.tls.writer().write_all(&output)?;
         }
         Ok(())
     }

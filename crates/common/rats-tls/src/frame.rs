@@ -27,6 +27,7 @@ const VERDICT: u8 = 4;
 const DATA: u8 = 5;
 const REATTEST: u8 = 6;
 const CLOSE: u8 = 7;
+const END: u8 = 8;
 
 /// Freshness, 32 random bytes.
 pub type Nonce = [u8; 32];
@@ -136,11 +137,20 @@ pub enum CloseReason {
     Protocol = 4,
     /// A later epoch's evidence was refused or did not come.
     Reattestation = 5,
+    /// What stands behind the session does not answer; try again.
+    Unavailable = 6,
 }
 
 impl CloseReason {
-    const ALL: [Self; 6] =
-        [Self::Done, Self::Refused, Self::Busy, Self::Timeout, Self::Protocol, Self::Reattestation];
+    const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Refused,
+        Self::Busy,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Reattestation,
+        Self::Unavailable,
+    ];
 }
 
 impl fmt::Display for CloseReason {
@@ -152,6 +162,7 @@ impl fmt::Display for CloseReason {
             Self::Timeout => "time is up",
             Self::Protocol => "protocol error",
             Self::Reattestation => "re-attestation failed",
+            Self::Unavailable => "what stands behind it does not answer",
         })
     }
 }
@@ -181,6 +192,8 @@ pub enum Frame {
     },
     /// Ends the session.
     Close(CloseReason),
+    /// The sender sends no more Data.
+    End,
 }
 
 impl Frame {
@@ -209,6 +222,7 @@ impl Frame {
                 out.push(*reason as u8);
                 CLOSE
             }
+            Self::End => END,
         };
         let body = out.len() - HEADER_SIZE;
         assert!(body <= MAX_BODY, "a frame's parts are bounded before they are put in");
@@ -233,6 +247,7 @@ impl Frame {
                 let known = CloseReason::ALL.into_iter().find(|reason| *reason as u8 == number);
                 Self::Close(known.ok_or(body.bad("reason", number.into()))?)
             }
+            END => Self::End,
             kind => return Err(FrameFault::Kind(kind)),
         };
         body.end()?;
@@ -355,7 +370,7 @@ pub enum FrameFault {
 impl fmt::Display for FrameFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kind(got) => write!(f, "frame type: expected 1 to 7, got {got}"),
+            Self::Kind(got) => write!(f, "frame type: expected 1 to 8, got {got}"),
             Self::TooLong { kind, expected_at_most, got } => {
                 write!(
                     f,
@@ -505,6 +520,7 @@ mod tests {
             Frame::Verdict { code: 1, text: "measurement".into() },
             Frame::Reattest { nonce: [9; 32], epoch: 1 },
             Frame::Close(CloseReason::Busy),
+            Frame::End,
         ]
     }
 
@@ -597,8 +613,8 @@ mod tests {
                 "{fault:?}"
             );
         }
-        assert_eq!(decode(&[8, 0, 0, 0, 1, 0]), Err(FrameFault::Kind(8)));
-        assert!(decode(&[7, 0, 0, 0, 1, 6]).is_err(), "unknown reason");
+        assert_eq!(decode(&[9, 0, 0, 0, 1, 0]), Err(FrameFault::Kind(9)));
+        assert!(decode(&[7, 0, 0, 0, 1, 7]).is_err(), "unknown reason");
         assert!(decode(&[4, 0, 0, 0, 3, 0, 0, 0xff]).is_err(), "text that is not UTF-8");
     }
 }

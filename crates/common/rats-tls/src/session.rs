@@ -85,6 +85,8 @@ pub enum Event {
         /// Its number.
         epoch: u32,
     },
+    /// The peer sends no more data.
+    EndOfData,
     /// The peer closed.
     Closed(CloseReason),
 }
@@ -204,6 +206,9 @@ pub struct Session {
     peer_formats: Vec<u16>,
     round: Round,
     is_open: bool,
+    /// Whether this end, and the peer, said that it sends no more data.
+    has_finished: bool,
+    peer_has_finished: bool,
     has_ended: bool,
 }
 
@@ -280,6 +285,8 @@ impl Session {
                 verifying: Verifying::No,
             },
             is_open: false,
+            has_finished: false,
+            peer_has_finished: false,
             has_ended: false,
         })
     }
@@ -321,6 +328,9 @@ impl Session {
                 Decoded::Nothing => {}
                 Decoded::Data(_) if !self.is_open => {
                     return Err(self.unexpected("data before both ends accepted"));
+                }
+                Decoded::Data(_) if self.peer_has_finished => {
+                    return Err(self.unexpected("data after its end"));
                 }
                 Decoded::Data(length) => self.data_left = length,
                 Decoded::Frame(frame, bytes) => self.handle(frame, &bytes, exporter)?,
@@ -412,7 +422,22 @@ impl Session {
         Ok(())
     }
 
-    /// Whether data may be sent.
+    /// Says that this end sends no more data. The session goes on: the peer may send, and either may re-attest.
+    ///
+    /// # Errors
+    /// The session is not open.
+    pub fn finish(&mut self) -> Result<(), Fault> {
+        if !self.is_open() {
+            return Err(Fault::Ended);
+        }
+        if !self.has_finished {
+            self.has_finished = true;
+            self.send(&Frame::End);
+        }
+        Ok(())
+    }
+
+    /// Whether the session is open.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.is_open && !self.has_ended
@@ -435,9 +460,9 @@ impl Session {
     /// Header for the next data, and how much of `length` bytes it covers.
     ///
     /// # Errors
-    /// The session is not open.
+    /// The session is not open, or this end said that it sends no more.
     pub fn data_frame(&self, length: usize) -> Result<([u8; 5], usize), Fault> {
-        if !self.is_open() {
+        if !self.is_open() || self.has_finished {
             return Err(Fault::Ended);
         }
         let covered = length.min(MAX_DATA);
@@ -458,6 +483,12 @@ impl Session {
             (_, Frame::Evidence(evidence)) => self.on_evidence(evidence, exporter),
             (_, Frame::Verdict { code, text }) => self.on_verdict(code, text),
             (_, Frame::Reattest { epoch, .. }) => self.on_reattest(epoch, bytes, exporter),
+            (_, Frame::End) if self.is_open && !self.peer_has_finished => {
+                self.peer_has_finished = true;
+                self.events.push_back(Event::EndOfData);
+                Ok(())
+            }
+            (_, Frame::End) => Err(self.unexpected("an end of data")),
             (_, Frame::Close(reason)) => {
                 self.has_ended = true;
                 self.events.push_back(Event::Closed(reason));
@@ -633,7 +664,8 @@ impl Session {
             (Some(_), Attesting::Sent, _) => "a verdict",
             (Some(_), Attesting::Withheld | Attesting::Making, _) => "nothing before our evidence",
             (Some(_), _, Verifying::Judging) => "nothing before our verdict",
-            (Some(_), ..) => "data, re-attestation or close",
+            (Some(_), ..) if self.peer_has_finished => "re-attestation or close",
+            (Some(_), ..) => "data, its end, re-attestation or close",
         };
         Fault::Unexpected { got, expected }
     }

@@ -96,6 +96,15 @@ impl<T: Transport> Stream<T> {
         self.send()
     }
 
+    /// Says that this end sends no more data; the peer reads to the end, and may still send.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub fn finish(&mut self) -> Result<(), SessionError> {
+        self.engine.finish_data()?;
+        self.send()
+    }
+
     /// Ends the session in good order.
     ///
     /// # Errors
@@ -192,7 +201,7 @@ impl<T: Transport> Read for Stream<T> {
             if self.engine.has_data() {
                 // The rest of a frame has not arrived.
                 self.watch(|stream| stream.fill())?;
-            } else if self.turn()? && !self.engine.has_data() {
+            } else if self.engine.has_finished() || (self.turn()? && !self.engine.has_data()) {
                 return Ok(0);
             }
         }

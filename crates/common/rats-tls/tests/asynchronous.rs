@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
 
 fn name() -> ServerName<'static> {
     ServerName::try_from("container").unwrap()
@@ -39,6 +39,52 @@ async fn data_arrives_whole_in_every_mode() {
         client.close().await.unwrap();
         assert!(server.await.unwrap().unwrap() == sent);
     }
+}
+
+/// Two that both send more than fits between them, each in two tasks.
+#[tokio::test]
+async fn both_ends_send_at_once() {
+    async fn exchange(end: AsyncStream<DuplexStream>, sent: Vec<u8>) -> Vec<u8> {
+        let (mut read, mut write) = split(end);
+        let writer = tokio::spawn(async move {
+            write.write_all(&sent).await.unwrap();
+            write.shutdown().await.unwrap();
+        });
+        let mut got = Vec::new();
+        read.read_to_end(&mut got).await.unwrap();
+        writer.await.unwrap();
+        got
+    }
+    let (near, far) = duplex(1000);
+    let server = tokio::spawn(async move {
+        let server = AsyncStream::accept(far, &Arc::new(mutual())).await.unwrap();
+        exchange(server, vec![1; 2 << 20]).await
+    });
+    let client = AsyncStream::connect(near, name(), &Arc::new(mutual())).await.unwrap();
+    assert!(exchange(client, vec![2; 2 << 20]).await == vec![1; 2 << 20]);
+    assert!(server.await.unwrap() == vec![2; 2 << 20]);
+}
+
+/// The interval passes while nothing does; then the peer, which has read to the end, is asked still.
+#[tokio::test]
+async fn an_idle_session_is_asked_for_new_evidence() {
+    let (near, far) = duplex(1 << 16);
+    let server = tokio::spawn(async move {
+        let mut server = AsyncStream::accept(far, &Arc::new(attester())).await.unwrap();
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+        server.serve().await.unwrap();
+        assert!(server.is_closed());
+    });
+    let appraiser = Arc::new(Exact::default());
+    let party = Party::verifier(appraiser.clone()).reattest_every(Duration::from_millis(20));
+    let mut client = AsyncStream::connect(near, name(), &Arc::new(party)).await.unwrap();
+    client.finish().await.unwrap();
+    while appraiser.count.load(Ordering::Relaxed) < 3 {
+        let wait = tokio::time::timeout(Duration::from_millis(20), client.read(&mut [0; 8])).await;
+        assert!(wait.is_err(), "the peer sends nothing");
+    }
+    client.close().await.unwrap();
+    server.await.unwrap();
 }
 
 #[tokio::test]

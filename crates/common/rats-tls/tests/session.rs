@@ -85,6 +85,7 @@ impl End {
                     }
                     Event::Open => self.events.push("open"),
                     Event::Reattested { .. } => self.events.push("reattested"),
+                    Event::EndOfData => self.events.push("end"),
                     Event::Closed(_) => self.events.push("closed"),
                 }
             }
@@ -172,6 +173,45 @@ fn data_flows_when_both_accepted_and_not_before() {
     let output = b.session.take_output();
     assert!(output.ends_with(&Frame::Close(CloseReason::Protocol).encode()));
     assert!(b.data.is_empty());
+}
+
+#[test]
+fn one_end_finishes_and_the_other_goes_on() {
+    let (mut a, mut b) = opens(flags(false, true), flags(true, false));
+    a.session.finish().unwrap();
+    a.session.finish().unwrap();
+    assert_eq!(a.session.data_frame(1), Err(Fault::Ended));
+    b.inbox = a.session.take_output();
+    assert_eq!(b.inbox, Frame::End.encode(), "it is said once");
+    b.step().unwrap();
+    a.inbox = b.send(b"answer");
+    a.step().unwrap();
+    assert_eq!(a.data, b"answer");
+    // Evidence is still to be had in both directions.
+    a.session.reattest().unwrap();
+    assert_eq!(run(&mut a, &mut b), (Ok(()), Ok(())));
+    assert_eq!(b.events, ["attest", "open", "end", "attest", "reattested"]);
+
+    b.inbox = b"\x05\x00\x00\x00\x01x".to_vec();
+    let fault = b.step().unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "frame: expected re-attestation or close, got data after its end"
+    );
+    assert!(b.data.is_empty());
+}
+
+#[test]
+fn an_end_of_data_comes_once_and_not_before_the_session_is_open() {
+    let (mut a, mut b) = opens(flags(false, true), flags(true, false));
+    a.session.finish().unwrap();
+    b.inbox = [a.session.take_output(), Frame::End.encode()].concat();
+    assert!(matches!(b.step(), Err(Fault::Unexpected { got: "an end of data", .. })));
+
+    let (mut a, mut b) = pair(flags(false, true), flags(true, false));
+    assert_eq!(a.session.finish(), Err(Fault::Ended));
+    b.inbox = [a.session.take_output(), Frame::End.encode()].concat();
+    assert!(matches!(b.step(), Err(Fault::Unexpected { got: "an end of data", .. })));
 }
 
 #[test]

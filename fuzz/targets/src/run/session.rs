@@ -50,6 +50,7 @@ pub(crate) fn feed(role: Role, bytes: &[u8]) -> (usize, bool) {
                 }
                 Event::Open => opened = true,
                 Event::Reattested { epoch } => assert!(opened && epoch > 0),
+                Event::EndOfData => assert!(opened),
                 Event::Closed(_) => assert!(!session.is_open()),
             }
         }

@@ -25,6 +25,7 @@ pub(crate) fn session_frames() -> Vec<Vec<u8>> {
         data.clone(),
         again.encode(),
         evidence(1).encode(),
+        Frame::End.encode(),
         close.encode(),
     ];
     let client = [

@@ -3,9 +3,11 @@
 use crate::binding::{Digest, key_digest};
 use core::fmt;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
+use rustls::crypto::ring::sign::any_ecdsa_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
+use zeroize::Zeroize as _;
 
 /// A key made here, and a certificate that it signed itself. The private half never leaves this value.
 pub struct Identity {
@@ -45,17 +47,19 @@ impl Identity {
     /// # Errors
     /// No randomness.
     pub fn generate() -> Result<Self, IdentityError> {
-        let key = KeyPair::generate().map_err(IdentityError::Certificate)?;
+        let mut key = KeyPair::generate().map_err(IdentityError::Certificate)?;
         let mut parameters = CertificateParams::default();
         // Ignored by every peer; said for people who look at a capture.
         parameters.distinguished_name.push(rcgen::DnType::CommonName, "eaa-bound");
         let certificate = parameters.self_signed(&key).map_err(IdentityError::Certificate)?;
         let key_digest = key_digest(&key.subject_public_key_info());
-        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let chain = vec![CertificateDer::clone(certificate.der())];
-        let provider = rustls::crypto::ring::default_provider();
-        let certified =
-            CertifiedKey::from_der(chain, private, &provider).map_err(IdentityError::Key)?;
+        let signing = any_ecdsa_type(&private).map_err(IdentityError::Key);
+        // The copies on the way; what signs is kept by ring until the process ends.
+        private.zeroize();
+        key.zeroize();
+        let certified = CertifiedKey::new(chain, signing?);
         Ok(Self { certified: Arc::new(certified), key_digest })
     }
 
