@@ -243,6 +243,8 @@ checks! {
     // What the evidence is bound to.
     ReportData "binding.report_data": "the expected report data, all 64 bytes";
         "do not trust this channel: the evidence was made for another one";
+    ClaimsFormat "claims.format": "a claims buffer in its one encoding, with the platform's claims";
+        "use an attester of this protocol's version: what this one says of itself cannot be read";
 
     // Policy.
     PolicyRoot "policy.root": "a trust anchor that the policy names";
@@ -261,6 +263,8 @@ checks! {
         "run on one of the named machines, or add this platform's id";
     PolicyConfigDigest "policy.config_digest": "a configuration that the policy names";
         "start the workload with the reviewed configuration, or add its digest";
+    PolicyInstance "policy.instance_id": "the instance that was asked for";
+        "find out why the workload was started again, or ask for this instance";
     PolicyMinTcbEval "policy.min_tcb_eval": "collateral at least as new as the policy asks for";
         "fetch newer collateral";
     PolicySnpTcb "policy.snp_tcb": "reported, committed and current TCB not below the floor, part by part";

@@ -194,6 +194,8 @@ fn measurement(
     now: Now,
     checks: &mut Checks,
 ) {
+    // What an enclave may be by its contents: a refusal shows it where there is one.
+    let mut by_contents: Vec<&[u8]> = policy.mrenclave.iter().map(<[u8; 32]>::as_slice).collect();
     let mut referenced = false;
     let measured: &[u8] = match &claims.measurement {
         Measurement::Sgx { mrenclave, .. } => mrenclave,
@@ -205,6 +207,7 @@ fn measurement(
         for value in references.at(name, now.seconds) {
             known = true;
             referenced |= value.measurement == measured;
+            by_contents.push(&value.measurement);
         }
         let got = if known { name.clone() } else { alloc::format!("{name}: none that counts") };
         checks.add(CheckId::PolicyReference, known, CheckId::PolicyReference.expectation(), got);
@@ -218,8 +221,8 @@ fn measurement(
             });
             let named = policy.mrenclave.contains(mrenclave) || by_signer;
             let words = CheckId::PolicyMeasurement.expectation();
-            let expected = match (policy.mrenclave.as_slice(), policy.mrsigner.as_slice()) {
-                (list, []) => one_or(words, list),
+            let expected = match (by_contents.as_slice(), policy.mrsigner.as_slice()) {
+                ([one], []) => Value::bytes(one),
                 ([], [rule]) => Value::from(alloc::format!(
                     "mrsigner {} isvprodid {} isvsvn at least {}",
                     crate::hex::Hex(&rule.mrsigner),
@@ -246,7 +249,7 @@ fn measurement(
             (named, Value::from(CheckId::PolicyMeasurement.expectation()))
         }
     };
-    let got = match (&claims.measurement, policy.mrenclave.is_empty()) {
+    let got = match (&claims.measurement, by_contents.is_empty()) {
         (Measurement::Sgx { mrsigner, isvprodid, isvsvn, .. }, true)
             if !policy.mrsigner.is_empty() =>
         {

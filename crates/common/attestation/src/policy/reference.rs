@@ -141,6 +141,20 @@ impl ReferenceValues {
         Ok(Self(values))
     }
 
+    /// Adds a value.
+    ///
+    /// # Errors
+    ///
+    /// The same version of the same name is there.
+    pub fn add(&mut self, value: Reference) -> Result<(), ReferenceError> {
+        if self.0.iter().any(|it| it.name == value.name && it.version == value.version) {
+            let Reference { name, version, .. } = value;
+            return Err(ReferenceError::Duplicate { name, version });
+        }
+        self.0.push(value);
+        Ok(())
+    }
+
     /// The values of this name that count at this moment.
     pub fn at(&self, name: &str, seconds: u64) -> impl Iterator<Item = &Reference> {
         self.0.iter().filter(move |value| value.name == name && seconds <= value.expires)
