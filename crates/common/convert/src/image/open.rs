@@ -72,6 +72,12 @@ impl Image {
         Ok(Self { config, names, config_bytes, layers, diff_ids, blobs })
     }
 
+    /// SHA-256 of its configuration, which names its layers by digest: what engines call the image's id.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        Digest::of(&self.config_bytes)
+    }
+
     /// Whether this path is an image rather than a rootfs directory.
     #[must_use]
     pub fn is_image(path: &Path) -> bool {
