@@ -41,6 +41,13 @@ impl<S: CollateralSource> CompatAppraiser<S> {
         Self { verifier, policy, references: ReferenceValues::default(), source, clock }
     }
 
+    /// With reference values for the policy's names.
+    #[must_use]
+    pub fn references(mut self, references: ReferenceValues) -> Self {
+        self.references = references;
+        self
+    }
+
     /// Decides on a certificate, DER.
     ///
     /// # Errors
