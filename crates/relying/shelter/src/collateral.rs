@@ -3,14 +3,16 @@
 use crate::args::{Collateral, Export, Fetch, Import, Platform, Show};
 use crate::failure::Failure;
 use crate::files::{self, in_file};
-use crate::{source, table};
+use crate::trusted::Moment;
+use crate::{source, table, trusted};
+use ::collateral::clock::Clock;
 use ::collateral::current::Current;
 use ::collateral::object::Wanted;
 use ::collateral::store::Store;
 use attestation::collateral::{Collateral as Document, QeIdentity, TcbInfo};
 use attestation::hex::Hex;
 use attestation::quote::{MAX_QUOTE_BYTES, Quote};
-use attestation::time::{Now, Rfc3339};
+use attestation::time::Rfc3339;
 use attestation::{Vendor, Verifier, crypto, x509};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -31,10 +33,10 @@ fn fetch(arguments: &Fetch) -> Result<(), Failure> {
         return Err(Failure::Undecided(message.into()));
     }
     let wanted = wanted(&arguments.platform)?;
-    let anchor = source::anchor(&arguments.root)?;
-    let now = source::host_time();
+    let anchor = trusted::anchor(&arguments.root)?;
+    let time = Moment::Host;
     let (directory, url) = (arguments.cache.as_deref(), Some(&*arguments.url));
-    let cache = source::cache(directory, url, &anchor, now)?;
+    let cache = source::cache(directory, url, &anchor, time)?;
     let current = cache.get(wanted).map_err(Failure::undecided)?;
     if let Some(output) = &arguments.output {
         files::write(output, current.document.to_json().as_bytes())?;
@@ -44,9 +46,9 @@ fn fetch(arguments: &Fetch) -> Result<(), Failure> {
 }
 
 fn import(arguments: &Import) -> Result<(), Failure> {
-    let anchor = source::anchor(&arguments.root)?;
-    let now = arguments.at.map_or_else(source::host_time, Now::given);
-    let cache = source::cache(Some(&arguments.cache), None, &anchor, now)?;
+    let anchor = trusted::anchor(&arguments.root)?;
+    let time = Moment::of(arguments.at);
+    let cache = source::cache(Some(&arguments.cache), None, &anchor, time)?;
     for file in &arguments.files {
         let current = cache.import(source::bundle(file)?).map_err(in_file(file))?;
         print(&current);
@@ -56,9 +58,9 @@ fn import(arguments: &Import) -> Result<(), Failure> {
 
 fn export(arguments: &Export) -> Result<(), Failure> {
     let wanted = wanted(&arguments.platform)?;
-    let anchor = source::anchor(&arguments.root)?;
-    let now = arguments.at.map_or_else(source::host_time, Now::given);
-    let cache = source::cache(Some(&arguments.cache), None, &anchor, now)?;
+    let anchor = trusted::anchor(&arguments.root)?;
+    let time = Moment::of(arguments.at);
+    let cache = source::cache(Some(&arguments.cache), None, &anchor, time)?;
     let current = cache.get(wanted).map_err(Failure::undecided)?;
     files::write(&arguments.output, current.document.to_json().as_bytes())?;
     print(&current);
@@ -116,8 +118,8 @@ fn bundle(path: &Path, arguments: &Show) -> Result<Value, Failure> {
     let document = source::bundle(path)?;
     let verified = match &arguments.root {
         Some(root) => {
-            let anchor = source::anchor(root)?;
-            let now = arguments.at.map_or_else(source::host_time, Now::given);
+            let anchor = trusted::anchor(root)?;
+            let now = Moment::of(arguments.at).now();
             let verifier = Verifier::new(crypto::Default::default(), anchor);
             match verifier.collateral(&document, now) {
                 Ok(_) => json!("yes"),

@@ -1,16 +1,18 @@
 //! Evidence of any kind that is verified, with what each needs to be judged.
 
-use crate::args::Verify;
+use crate::args::Judged;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
+use crate::live::Material;
 use crate::source::Source;
+use crate::trusted::Trusted;
 use attestation::check::CheckId;
 use attestation::quote::{MAX_QUOTE_BYTES, Quote};
 use attestation::snp::Endorsements;
 use attestation::snp::report::{REPORT_LEN, Report};
-use attestation::time::Now;
 use attestation::verify::Examination;
-use attestation::{TrustAnchor, Verifier, crypto, x509};
+use attestation::{Verifier, crypto, x509};
+use collateral::clock::Clock;
 use collateral::object::Wanted;
 use std::path::{Path, PathBuf};
 
@@ -39,15 +41,15 @@ impl Kind {
 
 /// Reads the evidence and what is needed to judge it, and hands the examination to `judge`.
 pub(crate) fn examine<T>(
-    arguments: &Verify,
-    anchor: TrustAnchor,
-    now: Now,
-    judge: impl FnOnce(Examination<'_>) -> T,
+    path: &Path,
+    arguments: &Judged,
+    trusted: &Trusted,
+    judge: impl FnOnce(Examination<'_>, Material) -> T,
 ) -> Result<T, Failure> {
-    let path = &arguments.evidence;
+    let now = trusted.time.now();
     let bytes = files::read(path, MAX_QUOTE_BYTES as u64)?;
     let kind = Kind::of(path, &bytes)?;
-    let verifier = Verifier::new(crypto::Default::default(), anchor);
+    let verifier = Verifier::new(crypto::Default::default(), trusted.anchor.clone());
     match kind {
         Kind::Quote => {
             if arguments.endorsements.is_given() {
@@ -55,13 +57,19 @@ pub(crate) fn examine<T>(
                     "expected --collateral, --cache or --url for a quote, got endorsements";
                 return Err(in_file(path)(message));
             }
-            let source = Source::of(&arguments.source, verifier.anchor(), now)?;
+            let source = Source::of(&arguments.trust.source, verifier.anchor(), trusted.time)?;
             let quote = Quote::parse(&bytes).map_err(in_file(path))?;
             let document = source.document(|| Wanted::of(&quote).map_err(in_file(path)))?;
-            Ok(judge(verifier.examine(&bytes, &document, now)))
+            let examination = verifier.examine(&bytes, &document, now);
+            let material = Material {
+                evidence: bytes.clone(),
+                collateral: Some(document),
+                ..Material::default()
+            };
+            Ok(judge(examination, material))
         }
         Kind::Snp => {
-            if arguments.source.is_given() {
+            if arguments.trust.source.is_given() {
                 let message = "expected --endorsement-key, --authority and --crl for a SEV-SNP report, got \
                                collateral of quotes";
                 return Err(in_file(path)(message));
@@ -80,7 +88,10 @@ pub(crate) fn examine<T>(
             // A file that is no CRL is like one that is no certificate: nothing was judged.
             match examination.checks().find(CheckId::RootCrlFormat) {
                 Some(check) if !check.ok => Err(in_file(&crl_path)(check)),
-                _ => Ok(judge(examination)),
+                _ => {
+                    let evidence = bytes.clone();
+                    Ok(judge(examination, Material { evidence, ..Material::default() }))
+                }
             }
         }
     }

@@ -1,8 +1,10 @@
 //! Why a command does not end well, and the exit code that tells a refusal from a failure to judge.
 
-use std::fmt::Display;
+use crate::shown::Shown;
+use std::fmt::{self, Display};
 
 /// How a command ends when it does not end well.
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// Refused; the message says why.
     Refused(String),
@@ -21,13 +23,25 @@ impl Failure {
     }
 
     pub(crate) fn report(&self) {
-        if let Self::Refused(message) | Self::Undecided(message) = self {
-            eprintln!("shelter: {message}");
+        if !matches!(self, Self::Said) {
+            // Messages of parsers have several lines; what is in a line may be a peer's.
+            let message = self.to_string();
+            let lines: Vec<String> = message.lines().map(|it| Shown(it).to_string()).collect();
+            eprintln!("shelter: {}", lines.join("\n"));
         }
     }
 
     pub(crate) fn undecided(error: impl Display) -> Self {
         Self::Undecided(error.to_string())
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(message) | Self::Undecided(message) => f.write_str(message),
+            Self::Said => f.write_str("refused"),
+        }
     }
 }
 

@@ -5,7 +5,10 @@
 
 use crate::args::{Conversion, Measure};
 use crate::failure::Failure;
+use crate::store::{Entry, Store};
 use crate::table;
+use attestation::time::Rfc3339;
+use collateral::clock::{Clock, Host};
 use convert::image::Image;
 use convert::overrides::Overrides;
 use convert::pack::Pack;
@@ -21,15 +24,17 @@ use workload::digest::{Digest, Hex};
 use workload::manifest::{Manifest, Source};
 
 /// What was measured.
-struct Measured {
-    kind: &'static str,
-    mrenclave: Digest,
-    manifest: Option<Manifest>,
-    sigstruct: Option<Box<Sigstruct>>,
+pub(crate) struct Measured {
+    pub(crate) kind: &'static str,
+    pub(crate) mrenclave: Digest,
+    pub(crate) manifest: Option<Manifest>,
+    /// What engines call the image's id.
+    pub(crate) image: Option<Digest>,
+    pub(crate) sigstruct: Option<Box<Sigstruct>>,
 }
 
 pub(crate) fn run(arguments: Measure) -> Result<(), Failure> {
-    let Measure { target, expect, sigstruct, conversion, json } = arguments;
+    let Measure { target, expect, sigstruct, save, replace, store, conversion, json } = arguments;
     let kind = Kind::of(&target)?;
     let wrong = |expected: &str| {
         let (path, got) = (target.display(), kind.name());
@@ -41,6 +46,9 @@ pub(crate) fn run(arguments: Measure) -> Result<(), Failure> {
     if conversion.is_given() && !matches!(kind, Kind::Image) {
         return Err(wrong("an image, to which the options of a conversion belong"));
     }
+    // A store that cannot be read shows before the work is done.
+    let store = save.is_some().then(|| Store::open(&store)).transpose()?;
+    let source = source(&target, conversion.reference.as_deref());
     let measured = match kind {
         Kind::Image => image(&target, conversion)?,
         Kind::Pack => pack(&target)?,
@@ -53,12 +61,34 @@ pub(crate) fn run(arguments: Measure) -> Result<(), Failure> {
         print(value);
     }
     match expect {
-        Some(expected) if expected != measured.mrenclave => Err(Failure::Refused(format!(
-            "mrenclave: expected {expected}, got {}",
-            measured.mrenclave
-        ))),
-        _ => Ok(()),
+        Some(expected) if expected != measured.mrenclave => {
+            return Err(Failure::Refused(format!(
+                "mrenclave: expected {expected}, got {}",
+                measured.mrenclave
+            )));
+        }
+        _ => {}
     }
+    if let (Some(name), Some(mut store)) = (save, store) {
+        store.put(measured.entry(name, source), replace)?;
+        eprintln!("saved in {}", store.path().display());
+    }
+    Ok(())
+}
+
+/// Measures what a path holds, without what only its own options say of it.
+pub(crate) fn measure(target: &Path, conversion: Conversion) -> Result<Measured, Failure> {
+    match Kind::of(target)? {
+        Kind::Image => image(target, conversion),
+        Kind::Pack => pack(target),
+        Kind::EnclaveFile => enclave_file(target, None),
+    }
+}
+
+/// What was measured, for people.
+fn source(target: &Path, reference: Option<&str>) -> String {
+    let target = target.display();
+    reference.map_or_else(|| target.to_string(), |reference| format!("{target} {reference}"))
 }
 
 /// What a path holds, seen from its contents.
@@ -96,6 +126,10 @@ fn image(path: &Path, conversion: Conversion) -> Result<Measured, Failure> {
     let Conversion { reference, policy, enclave_size, threads, stdin, tty, debug, argv } =
         conversion;
     let input = Input::open(path, reference.as_deref()).map_err(of(path))?;
+    let image = match &input {
+        Input::Image(image) => Some(image.id()),
+        Input::Directory(..) => None,
+    };
     let rules = policy.clone();
     let overrides = Overrides { policy, enclave_size, threads, stdin, tty, debug, argv };
     let policy = overrides.apply().map_err(of(rules.as_deref().unwrap_or(path)))?;
@@ -106,7 +140,7 @@ fn image(path: &Path, conversion: Conversion) -> Result<Measured, Failure> {
         Source::Directory => "directory",
     };
     let (mrenclave, manifest) = (conversion.enclave.mrenclave, Some(conversion.manifest));
-    Ok(Measured { kind, mrenclave, manifest, sigstruct: None })
+    Ok(Measured { kind, mrenclave, manifest, image, sigstruct: None })
 }
 
 /// Names the file where the error does not.
@@ -122,7 +156,8 @@ fn pack(path: &Path) -> Result<Measured, Failure> {
     pack.check_side_data()?;
     let Pack { contents, manifest, sigstruct, .. } = pack;
     let mrenclave = contents.mrenclave;
-    Ok(Measured { kind: "pack", mrenclave, manifest: Some(manifest), sigstruct })
+    let (kind, image, manifest) = ("pack", None, Some(manifest));
+    Ok(Measured { kind, mrenclave, manifest, image, sigstruct })
 }
 
 fn enclave_file(path: &Path, sigstruct: Option<&Path>) -> Result<Measured, Failure> {
@@ -137,7 +172,8 @@ fn enclave_file(path: &Path, sigstruct: Option<&Path>) -> Result<Measured, Failu
     let contents = convert::enclave::Contents::read(open()?).ok();
     let manifest = contents.and_then(|contents| Manifest::parse(&contents.manifest).ok());
     let sigstruct = sigstruct.map(|path| read_sigstruct(path, Hex(mrenclave))).transpose()?;
-    Ok(Measured { kind: "enclave file", mrenclave: Hex(mrenclave), manifest, sigstruct })
+    let (kind, mrenclave) = ("enclave file", Hex(mrenclave));
+    Ok(Measured { kind, mrenclave, manifest, image: None, sigstruct })
 }
 
 fn read_sigstruct(path: &Path, mrenclave: Digest) -> Result<Box<Sigstruct>, Failure> {
@@ -173,8 +209,25 @@ impl Conversion {
 }
 
 impl Measured {
+    /// As the store keeps it.
+    fn entry(&self, name: String, source: String) -> Entry {
+        let manifest = self.manifest.as_ref();
+        Entry {
+            name,
+            mrenclave: self.mrenclave,
+            kind: self.kind.into(),
+            source,
+            image: self.image,
+            root: manifest.map(|it| it.root.digest),
+            manifest: manifest.map(|it| Digest::of(&it.to_canonical())),
+            runtime_version: manifest.map(|it| it.runtime_version.clone()),
+            debug: manifest.map(|it| it.debug),
+            saved: Rfc3339(Host.now().seconds).to_string(),
+        }
+    }
+
     /// What is said of it. Without a SIGSTRUCT the identity is what the manifest asks to be signed.
-    fn to_json(&self) -> Result<Value, Failure> {
+    pub(crate) fn to_json(&self) -> Result<Value, Failure> {
         let unsigned =
             self.manifest.as_ref().map(|it| convert::enclave::sigstruct(it, self.mrenclave, 0));
         let body = self.sigstruct.as_deref().or(unsigned.as_ref()).map(|it| it.body());
@@ -188,6 +241,7 @@ impl Measured {
         Ok(json!({
             "kind": self.kind,
             "mrenclave": self.mrenclave,
+            "image": self.image,
             "mrsigner": self.sigstruct.as_ref().map(|it| Hex(it.mrsigner::<Fast>())),
             "isvprodid": body.as_ref().map(|body| body.isvprodid),
             "isvsvn": body.as_ref().map(|body| body.isvsvn),

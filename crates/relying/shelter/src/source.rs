@@ -1,29 +1,17 @@
-//! Where a command gets its trust anchor, its time and its collateral.
+//! Where a command gets its collateral.
 
 use crate::args::CollateralSource;
-use crate::evidence::certificate;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
+use crate::trusted::Moment;
 use ::collateral::cache::{Cache, Schedule};
-use ::collateral::clock::{Clock, Host};
 use ::collateral::object::Wanted;
 use ::collateral::pcs::{Pcs, Timeouts};
 use ::collateral::store::Store;
+use attestation::TrustAnchor;
 use attestation::collateral::{Collateral, MAX_COLLATERAL_BYTES};
-use attestation::time::{Now, Rfc3339};
-use attestation::{TrustAnchor, crypto};
+use attestation::time::Rfc3339;
 use std::path::{Path, PathBuf};
-
-/// This machine's clock.
-pub(crate) fn host_time() -> Now {
-    Host.now()
-}
-
-/// The trust anchor in a file: one certificate, DER or PEM.
-pub(crate) fn anchor(path: &Path) -> Result<TrustAnchor, Failure> {
-    let der = certificate(path)?;
-    TrustAnchor::from_der(&der, &crypto::Default::default()).map_err(in_file(path))
-}
 
 /// Where collateral comes from.
 pub(crate) enum Source {
@@ -35,7 +23,10 @@ pub(crate) enum Source {
 
 impl CollateralSource {
     pub(crate) fn is_given(&self) -> bool {
-        self.collateral.is_some() || self.cache.is_some() || self.url.is_some()
+        self.collateral.is_some()
+            || self.cache.is_some()
+            || self.url.is_some()
+            || self.peer_collateral
     }
 }
 
@@ -43,16 +34,21 @@ impl Source {
     pub(crate) fn of(
         arguments: &CollateralSource,
         anchor: &TrustAnchor,
-        now: Now,
+        time: Moment,
     ) -> Result<Self, Failure> {
-        let CollateralSource { collateral, cache, url } = arguments;
+        let CollateralSource { collateral, cache, url, peer_collateral } = arguments;
+        if *peer_collateral {
+            let message =
+                "--peer-collateral: expected a session of level bound, whose peer sends collateral";
+            return Err(Failure::Undecided(message.into()));
+        }
         match (collateral, cache, url) {
             (Some(path), None, None) => Ok(Self::File(path.clone())),
             (None, None, None) => Err(Failure::Undecided(
                 "expected collateral: --collateral FILE, --cache DIR or --url URL, got none".into(),
             )),
             (None, cache, url) => {
-                let cache = self::cache(cache.as_deref(), url.as_deref(), anchor, now)?;
+                let cache = self::cache(cache.as_deref(), url.as_deref(), anchor, time)?;
                 Ok(Self::Cache(Box::new(cache)))
             }
             (Some(_), ..) => Err(Failure::Undecided(
@@ -92,11 +88,11 @@ pub(crate) fn cache(
     directory: Option<&Path>,
     url: Option<&str>,
     anchor: &TrustAnchor,
-    now: Now,
+    time: Moment,
 ) -> Result<Cache, Failure> {
     let store = directory.map(|directory| Store::open(directory, Store::ROOM)).transpose();
     let store = store.map_err(Failure::undecided)?;
     let pcs = url.map(|url| Pcs::new(url, Timeouts::default())).transpose();
     let pcs = pcs.map_err(Failure::undecided)?;
-    Ok(Cache::new(anchor.clone(), store, pcs, Box::new(now), Schedule::default()))
+    Ok(Cache::new(anchor.clone(), store, pcs, Box::new(time), Schedule::default()))
 }

@@ -1,49 +1,132 @@
-//! `shelter verify`: a verdict on evidence, from files or with fetched collateral.
+//! `shelter verify`: a verdict on a running container, or on evidence in a file.
 //!
 //! Everything is read before anything is judged: what cannot be read, or not as what it should be, ends with exit
 //! code 2 and the file named, and no verdict is printed. A verdict is printed in every other case.
 
-use crate::args::Verify;
-use crate::evidence;
+use crate::args::{Judged, Verify};
 use crate::explain::{self, Told};
 use crate::failure::Failure;
-use crate::files::{self, in_file};
-use crate::source;
-use attestation::policy::{MAX_POLICY_BYTES, Policy};
-use attestation::time::Now;
-use attestation::{ExpectedReportData, ReferenceValues, TrustAnchor, Verdict};
-
-/// Most bytes of a file of reference values.
-const MOST_REFERENCES: u64 = 4 << 20;
+use crate::live::{self, Address, Material};
+use crate::trusted::Trusted;
+use crate::{evidence, files};
+use attestation::ExpectedReportData;
+use attestation::hex::Hex;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &Verify) -> Result<(), Failure> {
-    let expected = expected(arguments)?;
-    let anchor = source::anchor(&arguments.root)?;
-    let policy = policy(arguments, &anchor)?;
-    let references = references(arguments)?;
-    let now = arguments.at.map_or_else(source::host_time, Now::given);
-    let verdict = evidence::examine(arguments, anchor, now, |examination| match &expected {
-        Some(expected) => examination.appraise(&policy, &references, expected),
-        None => examination.authenticate(&policy),
-    })?;
-    report(&verdict, arguments)
+    let judgement = Judgement::of(&arguments.judged)?;
+    judgement.print(arguments.json, arguments.all);
+    judgement.told.end()
 }
 
-/// Prints the verdict. Text and JSON are made from the same bytes.
-fn report(verdict: &Verdict, arguments: &Verify) -> Result<(), Failure> {
-    let json = serde_json::to_string(verdict).map_err(Failure::undecided)?;
-    let told = Told::parse(json.as_bytes()).map_err(Failure::undecided)?;
-    if arguments.json {
-        println!("{json}");
-    } else {
-        explain::print(&told, arguments.all);
+/// A verdict, for programs and for people, made from the same bytes; and what it was made of.
+pub(crate) struct Judgement {
+    /// One line.
+    pub(crate) json: String,
+    /// The same, read back.
+    pub(crate) told: Told,
+    /// What it rests on.
+    pub(crate) material: Material,
+}
+
+impl Judgement {
+    /// Judges what the command line names.
+    ///
+    /// # Errors
+    /// Nothing could be judged.
+    pub(crate) fn of(judged: &Judged) -> Result<Self, Failure> {
+        let judgement = match (&judged.target, &judged.evidence) {
+            (Some(target), _) if Address::is_meant(target) => {
+                let (seen, reached) = live::judge(target, judged)?;
+                let material = seen.material.clone();
+                Self::new(&seen.told(&reached), material)
+            }
+            (Some(file), _) => Self::of_file(Path::new(file), judged),
+            (None, Some(file)) => Self::of_file(file, judged),
+            (None, None) => {
+                let message = "expected a running container (tcp:HOST:PORT, unix:PATH) or --evidence FILE, got \
+                               neither";
+                Err(Failure::Undecided(message.into()))
+            }
+        }?;
+        if let Some(directory) = &judged.save {
+            judgement.save(directory)?;
+        }
+        Ok(judgement)
     }
-    told.end()
+
+    fn of_file(path: &Path, judged: &Judged) -> Result<Self, Failure> {
+        for (option, is_given) in [
+            ("--container", judged.peer.container.is_some()),
+            ("--instance-id", judged.peer.instance_id.is_some()),
+            ("--peer-collateral", judged.trust.source.peer_collateral),
+        ] {
+            if is_given {
+                let shown = path.display();
+                return Err(Failure::Undecided(format!(
+                    "{shown}: expected no {option} for evidence in a file, got one"
+                )));
+            }
+        }
+        let expected = expected(judged)?;
+        let trusted = Trusted::of(&judged.trust, !judged.authenticate_only)?;
+        let Trusted { policy, references, .. } = &trusted;
+        let (verdict, mut material) =
+            evidence::examine(path, judged, &trusted, |examination, material| {
+                let verdict = match &expected {
+                    Some(expected) => examination.appraise(policy, references, expected),
+                    None => examination.authenticate(policy),
+                };
+                (verdict, material)
+            })?;
+        material.report_data = expected.map(|expected| *expected.bytes());
+        Self::new(&verdict, material)
+    }
+
+    fn new(verdict: &impl Serialize, material: Material) -> Result<Self, Failure> {
+        let json = serde_json::to_string(verdict).map_err(Failure::undecided)?;
+        let told = Told::parse(json.as_bytes()).map_err(Failure::undecided)?;
+        Ok(Self { json, told, material })
+    }
+
+    /// Prints it.
+    pub(crate) fn print(&self, is_json: bool, is_all: bool) {
+        if is_json {
+            println!("{}", self.json);
+        } else {
+            explain::print(&self.told, is_all);
+        }
+    }
+
+    /// Keeps what it rests on, for whoever wants to look again.
+    fn save(&self, directory: &Path) -> Result<(), Failure> {
+        std::fs::create_dir(directory).map_err(|error| {
+            Failure::Undecided(format!("create {}: {error}", directory.display()))
+        })?;
+        let Material { evidence, claims, report_data, collateral } = &self.material;
+        let collateral = collateral.as_ref().map(|it| it.to_json().into_bytes());
+        let report_data = report_data.map(|it| format!("{}\n", Hex(&it)).into_bytes());
+        let verdict = format!("{}\n", self.json).into_bytes();
+        let parts: [(&str, Option<Vec<u8>>); 5] = [
+            ("evidence", Some(evidence.clone())),
+            ("claims.cbor", Some(claims.clone()).filter(|it| !it.is_empty())),
+            ("report-data", report_data),
+            ("collateral.json", collateral),
+            ("verdict.json", Some(verdict)),
+        ];
+        for (name, bytes) in parts {
+            let Some(bytes) = bytes else { continue };
+            let path: PathBuf = directory.join(name);
+            files::write(&path, &bytes)?;
+        }
+        Ok(())
+    }
 }
 
 /// What the evidence must be bound to; `None` only where the caller said that it asks for less.
-fn expected(arguments: &Verify) -> Result<Option<ExpectedReportData>, Failure> {
-    match (&arguments.report_data, arguments.authenticate_only) {
+fn expected(judged: &Judged) -> Result<Option<ExpectedReportData>, Failure> {
+    match (&judged.report_data, judged.authenticate_only) {
         (Some(hex), false) => {
             let expected = ExpectedReportData::from_hex(hex);
             expected.map(Some).map_err(|error| Failure::Undecided(format!("--report-data: {error}")))
@@ -54,27 +137,5 @@ fn expected(arguments: &Verify) -> Result<Option<ExpectedReportData>, Failure> {
              that is bound to nothing may be anybody's"
                 .into(),
         )),
-    }
-}
-
-/// The policy of the file. To authenticate, the strict one under the given root is enough.
-fn policy(arguments: &Verify, anchor: &TrustAnchor) -> Result<Policy, Failure> {
-    match &arguments.policy {
-        Some(path) => {
-            let text = files::read_text(path, MAX_POLICY_BYTES as u64)?;
-            Policy::from_toml(&text).map_err(in_file(path))
-        }
-        None if arguments.authenticate_only => Ok(Policy::strict(*anchor.sha256())),
-        None => Err(Failure::Undecided("expected --policy FILE, got none".into())),
-    }
-}
-
-fn references(arguments: &Verify) -> Result<ReferenceValues, Failure> {
-    match &arguments.references {
-        Some(path) => {
-            let text = files::read_text(path, MOST_REFERENCES)?;
-            ReferenceValues::from_toml(&text).map_err(in_file(path))
-        }
-        None => Ok(ReferenceValues::default()),
     }
 }

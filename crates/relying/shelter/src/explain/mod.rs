@@ -7,7 +7,8 @@
 mod text;
 mod told;
 
-pub(crate) use told::Told;
+pub(crate) use text::{claim, line, meaning};
+pub(crate) use told::{Check, Told, Word};
 
 use crate::args::Explain;
 use crate::failure::Failure;
@@ -34,6 +35,11 @@ pub(crate) fn print(told: &Told, is_all: bool) {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let is_coloured = std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb;
     print!("{}", text::render(told, is_coloured, is_all));
+}
+
+/// A verdict without colour, for standard error.
+pub(crate) fn plain(told: &Told) -> String {
+    text::render(told, false, false)
 }
 
 fn stdin() -> Result<Vec<u8>, Failure> {

@@ -56,8 +56,32 @@ pub(super) fn render(told: &Told, is_coloured: bool, is_all: bool) -> String {
     text
 }
 
-fn meaning(told: &Told) -> &'static str {
+/// One line on whom a session is with.
+pub(crate) fn line(told: &Told) -> String {
+    let member = |part: &Option<Members>, name: &str| {
+        let text =
+            part.as_ref().and_then(|members| members.text(name)).map(|it| Shown(it).to_string());
+        text.unwrap_or_else(|| "unknown".into())
+    };
+    let stands =
+        if told.emulated { "EMULATED, protects nothing from its host" } else { "hardware" };
+    format!(
+        "{}: {}, {stands}, mrenclave {}, instance {}",
+        told.verdict.name(),
+        told.tee.as_deref().unwrap_or("unknown"),
+        member(&told.measurement, "mrenclave"),
+        member(&told.claims, "instance_id"),
+    )
+}
+
+/// What a verdict says, in words.
+pub(crate) fn meaning(told: &Told) -> &'static str {
+    let is_relayable =
+        told.session.as_ref().and_then(|session| session.text("level")) == Some("compat");
     match (told.verdict, told.emulated) {
+        (Word::Accepted, false) if is_relayable => {
+            "genuine and allowed by the policy; at this level, evidence can be relayed by others"
+        }
         (Word::Accepted, false) => "genuine, allowed by the policy, and bound to the report data",
         (Word::Accepted, true) => {
             "emulated: allowed by the policy, and protects nothing from its host"
@@ -83,7 +107,7 @@ fn facts(told: &Told, text: &mut String) {
     if !told.advisories.is_empty() {
         fact("advisories", &told.advisories.join(" "), text);
     }
-    for part in [&told.measurement, &told.platform] {
+    for part in [&told.measurement, &told.platform, &told.session, &told.claims] {
         members(part.as_ref(), text);
     }
     let source = match told.time_source.as_str() {
@@ -111,9 +135,27 @@ fn members(part: Option<&Members>, text: &mut String) {
                     fact(&format!("{name}{index}"), &value, text);
                 }
             }
+            Value::Object(custom) => {
+                for (name, value) in custom {
+                    fact(
+                        &format!("claim {name}"),
+                        &claim(value.as_str().unwrap_or_default()),
+                        text,
+                    );
+                }
+            }
             Value::Null => {}
             other => fact(name, &other.to_string(), text),
         }
+    }
+}
+
+/// A claim of the program's own: as text where it is text, else as it came, in digits.
+pub(crate) fn claim(digits: &str) -> String {
+    let bytes = attestation::hex::vec(digits).unwrap_or_default();
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && !text.chars().any(char::is_control) => format!("{text:?}"),
+        _ => digits.into(),
     }
 }
 

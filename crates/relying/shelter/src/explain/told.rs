@@ -8,17 +8,23 @@ use std::fmt;
 /// A verdict. A file may say anything, so it is checked to agree with itself before it is shown.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Told {
-    pub(super) verdict: Word,
-    pub(super) emulated: bool,
-    pub(super) tee: Option<String>,
-    pub(super) tcb_status: Option<String>,
-    pub(super) advisories: Vec<String>,
-    pub(super) measurement: Option<Members>,
-    pub(super) platform: Option<Members>,
-    pub(super) time_source: String,
+    pub(crate) verdict: Word,
+    pub(crate) emulated: bool,
+    pub(crate) tee: Option<String>,
+    pub(crate) tcb_status: Option<String>,
+    pub(crate) advisories: Vec<String>,
+    pub(crate) measurement: Option<Members>,
+    pub(crate) platform: Option<Members>,
+    pub(crate) time_source: String,
     #[serde(default)]
-    pub(super) time: Option<u64>,
-    pub(super) checks: Vec<Check>,
+    pub(crate) time: Option<u64>,
+    pub(crate) checks: Vec<Check>,
+    /// Of a running container: which session it was.
+    #[serde(default)]
+    pub(crate) session: Option<Members>,
+    /// Of a running container: what it says of itself.
+    #[serde(default)]
+    pub(crate) claims: Option<Members>,
 }
 
 /// The word.
@@ -32,17 +38,17 @@ pub(crate) enum Word {
 
 /// One check.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Check {
-    pub(super) id: String,
-    pub(super) ok: bool,
-    pub(super) expected: String,
-    pub(super) got: String,
-    pub(super) action: String,
+pub(crate) struct Check {
+    pub(crate) id: String,
+    pub(crate) ok: bool,
+    pub(crate) expected: String,
+    pub(crate) got: String,
+    pub(crate) action: String,
 }
 
 /// The members of an object, in the order in which the verifier wrote them: the telling ones come first.
 #[derive(Debug)]
-pub(super) struct Members(pub(super) Vec<(String, Value)>);
+pub(crate) struct Members(pub(crate) Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -92,7 +98,7 @@ impl fmt::Display for ToldError {
 }
 
 impl Word {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Authentic => "authentic",
@@ -123,9 +129,17 @@ impl Told {
     }
 }
 
+impl Members {
+    /// The text of a member.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(other, _)| other == name)?;
+        value.as_str()
+    }
+}
+
 impl Check {
     /// The check that stood in its way, where it did not run.
-    pub(super) fn not_run(&self) -> Option<&str> {
+    pub(crate) fn not_run(&self) -> Option<&str> {
         self.got.strip_prefix("not run: ").filter(|_| !self.ok)
     }
 }

@@ -1,0 +1,54 @@
+//! `shelter report`: a verdict as one page of HTML, for people to read, print and file.
+//!
+//! The page holds everything it shows: no script, no picture, no font, no network, and a content security policy
+//! that forbids them. It says what the verdict says, by the same JSON.
+
+mod chain;
+mod html;
+mod page;
+mod rules;
+
+use crate::args::{Conversion, Report};
+use crate::failure::Failure;
+use crate::files;
+use crate::measure;
+use crate::store::Store;
+use crate::trusted::Trusted;
+use crate::verify::Judgement;
+use attestation::policy::MAX_POLICY_BYTES;
+
+pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
+    let Report { judged, output, measure, image_reference, rules } = arguments;
+    // What may fail for another reason than the evidence comes first.
+    let measured = match measure {
+        Some(target) => {
+            let (reference, policy) = (image_reference.clone(), rules.clone());
+            let conversion = Conversion { reference, policy, ..Conversion::default() };
+            Some((target.display().to_string(), measure::measure(target, conversion)?))
+        }
+        None => None,
+    };
+    let trust = &judged.trust;
+    let policy = match &trust.policy {
+        Some(path) => Some(files::read_text(path, MAX_POLICY_BYTES as u64)?),
+        None => None,
+    };
+    let mut references = vec![];
+    if !trust.reference.is_empty() {
+        let store = Store::open(&trust.store)?;
+        for name in &trust.reference {
+            references.push(store.need(name)?.clone());
+        }
+    }
+    let trusted = Trusted::of(trust, false)?;
+    let judgement = Judgement::of(judged)?;
+    let page = page::render(&page::Subject {
+        judgement: &judgement,
+        anchor: &trusted.anchor,
+        policy: policy.as_deref(),
+        references: &references,
+        measured: measured.as_ref().map(|(source, measured)| (source.as_str(), measured)),
+    })?;
+    files::write(output, page.as_bytes())?;
+    judgement.told.end()
+}

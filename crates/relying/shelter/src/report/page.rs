@@ -1,0 +1,368 @@
+//! The page, top down: the answer, what runs, why that can be believed, what was demanded, every check.
+
+use super::html::Html;
+use super::{chain, rules};
+use crate::explain::{self, Check, Told, Word};
+use crate::failure::Failure;
+use crate::measure::Measured;
+use crate::store::Entry;
+use crate::verify::Judgement;
+use attestation::hex::Hex;
+use attestation::time::Rfc3339;
+use attestation::{TrustAnchor, Vendor};
+use serde_json::Value;
+use workload::digest::Digest;
+
+/// Digits of evidence on a line.
+const DIGITS: usize = 96;
+
+/// What a page is about.
+pub(super) struct Subject<'a> {
+    pub(super) judgement: &'a Judgement,
+    pub(super) anchor: &'a TrustAnchor,
+    /// The policy's text.
+    pub(super) policy: Option<&'a str>,
+    /// Saved measurements that were accepted by name.
+    pub(super) references: &'a [Entry],
+    /// What was measured for comparison, and where it was.
+    pub(super) measured: Option<(&'a str, &'a Measured)>,
+}
+
+pub(super) fn render(subject: &Subject<'_>) -> Result<String, Failure> {
+    let mut html = Html::default();
+    let told = &subject.judgement.told;
+    html.markup("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    html.markup("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    html.markup("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n");
+    html.markup("<meta name=\"referrer\" content=\"no-referrer\">\n");
+    let emulated = if told.emulated { "EMULATED, " } else { "" };
+    let title = format!("{emulated}{}: attestation report", told.verdict.name());
+    html.element("<title>", &title, "</title>\n<style>\n");
+    html.markup(include_str!("style.css")).markup("</style>\n</head>\n<body>\n");
+    head(&mut html, subject);
+    runs(&mut html, subject)?;
+    behind(&mut html, subject);
+    demanded(&mut html, subject);
+    checks(&mut html, told);
+    again(&mut html, subject);
+    html.markup("<footer>\n");
+    let json = Digest::of(subject.judgement.json.as_bytes());
+    let version = env!("CARGO_PKG_VERSION");
+    let line = format!("Written by shelter {version}. SHA-256 of the verdict as JSON: {json}");
+    html.element("<p>", &line, "</p>\n</footer>\n</body>\n</html>\n");
+    Ok(html.into_string())
+}
+
+/// The answer.
+fn head(html: &mut Html, subject: &Subject<'_>) {
+    let told = &subject.judgement.told;
+    html.markup("<h1>Attestation report</h1>\n");
+    if told.emulated {
+        html.markup(
+            "<div class=\"emulated\"><strong>EMULATED</strong><p>No hardware protects this program. Whoever runs \
+             the machine can read and change it, and can make evidence like this for anything. Good for tests; \
+             proves nothing about the machine.</p></div>\n",
+        );
+    }
+    html.markup(match told.verdict {
+        Word::Accepted => "<div class=\"verdict accepted\"><strong>",
+        Word::Authentic => "<div class=\"verdict authentic\"><strong>",
+        Word::Refused => "<div class=\"verdict refused\"><strong>",
+    });
+    html.text(&told.verdict.name().to_uppercase()).markup("</strong>");
+    html.element("<p>", &sentence(explain::meaning(told)), "</p>");
+    let cause = told.checks.iter().find(|check| !check.ok && check.not_run().is_none());
+    if let Some(Check { id, expected, got, action, .. }) = cause {
+        html.element("<p>First check that failed: <b>", id, "</b>.");
+        html.markup(" Expected ").code(expected).markup(", got ").code(got).markup(".</p>");
+        html.element("<p>What to do: ", action, ".</p>");
+    }
+    html.markup("</div>\n<dl>\n");
+    if let Some(session) = &told.session {
+        html.fact("asked at", session.text("address").unwrap_or("unknown"));
+        html.fact("container", session.text("container").unwrap_or("none named"));
+        html.fact(
+            "evidence is tied to",
+            match session.text("level") {
+                Some("bound") => "the very session it was asked in (bound)",
+                _ => "the key of a certificate, so that others can relay it (compat)",
+            },
+        );
+    } else {
+        html.fact("asked of", "evidence in a file");
+    }
+    let time = told.time.map_or_else(|| "unknown".into(), |time| Rfc3339(time).to_string());
+    html.fact("judged for", &format!("{time} ({})", told.time_source));
+    let kind = told.tee.as_deref().unwrap_or("unknown");
+    html.fact("kind", &format!("{kind}, {}", if told.emulated { "emulated" } else { "hardware" }));
+    let failed = told.checks.iter().filter(|check| !check.ok).count();
+    let all = told.checks.len();
+    html.fact("checks", &format!("{} of {all} hold", all - failed));
+    html.markup("</dl>\n");
+}
+
+/// A sentence out of words.
+fn sentence(words: &str) -> String {
+    let mut characters = words.chars();
+    let first = characters.next().map(|it| it.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}
+
+/// What runs.
+fn runs(html: &mut Html, subject: &Subject<'_>) -> Result<(), Failure> {
+    let told = &subject.judgement.told;
+    html.heading("<h2 id=\"runs\">What runs</h2>\n");
+    if told.verdict == Word::Refused {
+        html.markup(
+            "<p>The verdict is a refusal: what follows is what the evidence says of itself.</p>\n",
+        );
+    }
+    html.markup("<dl>\n");
+    for (name, value) in told.measurement.iter().flat_map(|members| &members.0) {
+        fact(html, name, value);
+    }
+    html.markup("</dl>\n");
+    if let Some(claims) = &told.claims {
+        html.markup("<h3>What it says of how it was started</h3>\n");
+        html.markup(
+            "<p>Claims of the program and its runtime, which the evidence commits to.</p>\n<dl>\n",
+        );
+        for (name, value) in &claims.0 {
+            match value {
+                Value::Object(custom) => {
+                    for (name, value) in custom {
+                        let value = explain::claim(value.as_str().unwrap_or_default());
+                        html.fact(&format!("claim {name}"), &value);
+                    }
+                }
+                other => fact(html, name, other),
+            }
+        }
+        html.markup("</dl>\n");
+    }
+    let mrenclave = told.measurement.as_ref().and_then(|it| it.text("mrenclave"));
+    match subject.measured {
+        Some((source, measured)) => compared(html, source, measured, mrenclave)?,
+        None => recompute(html, told, mrenclave),
+    }
+    for entry in subject.references {
+        html.element("<h3>Saved measurement ", &entry.name, "</h3>\n<dl>\n");
+        let value = serde_json::to_value(entry).map_err(Failure::undecided)?;
+        for (name, value) in value.as_object().into_iter().flatten() {
+            fact(html, name, value);
+        }
+        html.markup("</dl>\n");
+    }
+    Ok(())
+}
+
+fn fact(html: &mut Html, name: &str, value: &Value) {
+    let name = name.replace('_', " ");
+    match value {
+        Value::Null => {}
+        Value::String(text) => {
+            html.fact(&name, text);
+        }
+        Value::Bool(is) => {
+            html.fact(&name, if *is { "yes" } else { "no" });
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                fact(html, &format!("{name} {index}"), item);
+            }
+        }
+        other => {
+            html.fact(&name, &other.to_string());
+        }
+    }
+}
+
+/// What was measured, beside what runs.
+fn compared(
+    html: &mut Html,
+    source: &str,
+    measured: &Measured,
+    runs: Option<&str>,
+) -> Result<(), Failure> {
+    html.markup("<h3>The image that was measured for comparison</h3>\n<dl>\n");
+    html.fact("measured from", &format!("{} ({})", source, measured.kind));
+    if let Some(image) = measured.image {
+        html.fact("image id", &image.to_string());
+    }
+    let own = measured.mrenclave.to_string();
+    html.fact("its mrenclave", &own);
+    html.markup("<div><dt>compared with what runs</dt><dd>");
+    if runs == Some(own.as_str()) {
+        html.markup(
+            "<span class=\"match\">the same: this image, under these rules, is what runs</span>",
+        );
+    } else {
+        html.markup("<span class=\"differ\">another: this image is not what runs</span>");
+    }
+    html.markup("</dd></div>\n</dl>\n");
+    let value = measured.to_json()?;
+    if value["manifest"].is_object() {
+        html.markup("<h3>Its manifest: what may run, and what the host may choose</h3>\n");
+        html.markup(
+            "<p>All of this is measured: another value anywhere gives another mrenclave.</p>\n",
+        );
+        rules::manifest(html, &value["manifest"]);
+    }
+    Ok(())
+}
+
+/// How to find out what the measurement stands for.
+fn recompute(html: &mut Html, told: &Told, mrenclave: Option<&str>) {
+    let Some(mrenclave) = mrenclave else { return };
+    let version = told.claims.as_ref().and_then(|claims| claims.text("runtime_version"));
+    html.markup("<h3>What this measurement stands for</h3>\n");
+    html.markup(
+        "<p>The mrenclave is the digest of a program with all its files and rules. Whoever has the image and the \
+         rules it was converted with computes it again, on any machine, and sees that it is the same:</p>\n<pre>",
+    );
+    let line = format!("shelter measure IMAGE --policy RULES.toml --expect {mrenclave}");
+    html.text(&line).markup("</pre>\n<p>");
+    match version {
+        Some(version) => {
+            html.text(&format!("This takes shelter of the version that built it, {version}."));
+        }
+        None => {
+            html.markup("This takes shelter of the version that built it.");
+        }
+    }
+    html.markup("</p>\n");
+}
+
+/// Why it can be believed.
+fn behind(html: &mut Html, subject: &Subject<'_>) {
+    let Subject { judgement, anchor, .. } = subject;
+    let told = &judgement.told;
+    html.heading("<h2 id=\"behind\">What stands behind it</h2>\n<dl>\n");
+    html.fact("trust anchor", anchor.name());
+    html.fact("its SHA-256", &Hex(anchor.sha256()).to_string());
+    html.fact(
+        "whose it is",
+        match Vendor::of_root(anchor.sha256()) {
+            Some(Vendor::Intel) => "Intel's",
+            Some(Vendor::Amd) => "AMD's",
+            None => "no vendor's: an emulator's, or a test's",
+        },
+    );
+    html.fact("patch level", told.tcb_status.as_deref().unwrap_or("unknown"));
+    let advisories = told.advisories.join(" ");
+    html.fact("advisories", if advisories.is_empty() { "none" } else { &advisories });
+    for (name, value) in told.platform.iter().flat_map(|members| &members.0) {
+        fact(html, name, value);
+    }
+    html.markup("</dl>\n");
+    if told.tee.as_deref() == Some("snp") {
+        html.markup("<p>A SEV-SNP report: its certificates are among the checks.</p>\n");
+        return;
+    }
+    chain::quote(html, &judgement.material);
+    html.markup("<h3>What the issuer says of the platform</h3>\n");
+    chain::collateral(html, &judgement.material);
+}
+
+/// What was demanded.
+fn demanded(html: &mut Html, subject: &Subject<'_>) {
+    html.heading("<h2 id=\"policy\">Policy</h2>\n");
+    match subject.policy {
+        Some(text) => {
+            let digest = Digest::of(text.as_bytes()).to_string();
+            html.element(
+                "<p>The file that decided, SHA-256 <code>",
+                &digest,
+                "</code>:</p>\n<pre>",
+            );
+            html.lines(text).markup("</pre>\n");
+        }
+        None => {
+            html.markup("<p>The strict policy under the trust anchor: hardware, UpToDate, no debugging.</p>\n");
+        }
+    }
+    if !subject.references.is_empty() {
+        html.markup("<p>Besides, measurements that were saved under these names are accepted: ");
+        let names: Vec<&str> = subject.references.iter().map(|it| it.name.as_str()).collect();
+        html.text(&names.join(", ")).markup(".</p>\n");
+    }
+}
+
+/// Every check, those that failed first.
+fn checks(html: &mut Html, told: &Told) {
+    html.heading("<h2 id=\"checks\">Every check</h2>\n");
+    html.markup(
+        "<table class=\"checks\"><thead><tr><th>Check</th><th>Result</th><th>Expected</th><th>Got</th></tr>\
+         </thead><tbody>\n",
+    );
+    let order = |check: &&Check| match (check.ok, check.not_run()) {
+        (false, None) => 0,
+        (false, Some(_)) => 1,
+        (true, _) => 2,
+    };
+    let mut sorted: Vec<&Check> = told.checks.iter().collect();
+    sorted.sort_by_key(order);
+    for check in sorted {
+        html.element("<tr><td>", &check.id, "</td>");
+        html.markup(match order(&check) {
+            0 => "<td class=\"no\">\u{2717} failed</td>",
+            1 => "<td class=\"wait\">\u{2013} not run</td>",
+            _ => "<td class=\"ok\">\u{2713} holds</td>",
+        });
+        html.markup("<td data-name=\"expected\">");
+        value(html, &check.expected);
+        html.markup("</td><td data-name=\"got\">");
+        value(html, &check.got);
+        if order(&check) == 0 {
+            html.element("<span class=\"do\">", &sentence(&check.action), "</span>");
+        }
+        html.markup("</td></tr>\n");
+    }
+    html.markup("</tbody></table>\n");
+}
+
+fn value(html: &mut Html, text: &str) {
+    if text.len() > 24 && !text.contains(' ') {
+        html.code(text);
+    } else {
+        html.text(text);
+    }
+}
+
+/// How to check all of it again.
+fn again(html: &mut Html, subject: &Subject<'_>) {
+    let Judgement { told, material, .. } = subject.judgement;
+    html.heading("<h2 id=\"again\">To check this again</h2>\n");
+    html.markup(
+        "<p>The evidence is below; collateral and root are public, or saved beside this page by \
+         <code>--save</code>. With the digits in a file as bytes (<code>xxd -r -p</code>):</p>\n<pre>",
+    );
+    let bound = match &material.report_data {
+        Some(data) => format!("--report-data {}", Hex(data)),
+        None => "--authenticate-only".into(),
+    };
+    let at = told.time.map_or_else(String::new, |time| format!(" --at {time}"));
+    let line = format!(
+        "shelter verify EVIDENCE --collateral COLLATERAL --root ROOT --policy POLICY{at} \\\n    {bound}"
+    );
+    html.lines(&line).markup("</pre>\n");
+    if told.session.is_some() {
+        html.markup(
+            "<p>That the report data are those of the session could be seen by its two ends alone, while it \
+             lasted: from a file they can only be compared.</p>\n",
+        );
+    }
+    let digits = Hex(&material.evidence).to_string();
+    let summary = format!("Evidence, {} bytes", material.evidence.len());
+    html.element("<details><summary>", &summary, "</summary>\n<pre>");
+    let lines: Vec<&str> = (0..digits.len())
+        .step_by(DIGITS)
+        .map(|at| &digits[at..digits.len().min(at + DIGITS)])
+        .collect();
+    html.lines(&lines.join("\n")).markup("</pre></details>\n");
+    if !material.claims.is_empty() {
+        let claims = Hex(&material.claims).to_string();
+        html.markup("<details><summary>Claims buffer</summary>\n<pre>").lines(&claims);
+        html.markup("</pre></details>\n");
+    }
+}

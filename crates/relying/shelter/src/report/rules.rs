@@ -1,0 +1,90 @@
+//! A workload manifest for people: what may run, and what the host may choose.
+
+use super::html::Html;
+use serde_json::Value;
+
+/// All members of a manifest, in their order; nested ones below a name of several parts.
+pub(super) fn manifest(html: &mut Html, manifest: &Value) {
+    html.markup("<dl>\n");
+    members(html, "", manifest);
+    html.markup("</dl>\n");
+}
+
+fn members(html: &mut Html, above: &str, value: &Value) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let name = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        match value {
+            Value::Object(inner) if !inner.is_empty() && inner.values().any(is_deep) => {
+                members(html, &name, value);
+            }
+            Value::Object(inner) if !inner.is_empty() => {
+                for (key, value) in inner {
+                    html.fact(&format!("{name}.{key}"), &words(value));
+                }
+            }
+            other => {
+                html.fact(&name, &words(other));
+            }
+        }
+    }
+}
+
+fn is_deep(value: &Value) -> bool {
+    value.as_object().is_some_and(|inner| !inner.is_empty())
+}
+
+/// A value without the signs that only JSON needs.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) if items.iter().all(|item| item.is_string() || item.is_number()) => {
+            let items: Vec<String> = items.iter().map(quoted).collect();
+            items.join(" ")
+        }
+        Value::Object(inner) if inner.is_empty() => "none".into(),
+        other => other.to_string(),
+    }
+}
+
+/// A word of a list, in quotes where it would run into its neighbours.
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.is_empty() || text.contains([' ', '"', '\'']) => {
+            format!("{text:?}")
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_manifest_reads_as_lines() {
+        let mut html = Html::default();
+        let value = json!({
+            "process": { "argv": { "exact": ["sh", "-c", "echo a"] }, "env": {}, "cwd": "/" },
+            "exec": [], "debug": false, "attester": null,
+        });
+        manifest(&mut html, &value);
+        let page = html.into_string();
+        for (name, text) in [
+            ("process.argv.exact", "sh -c &quot;echo a&quot;"),
+            ("process.cwd", "/"),
+            ("process.env", "none"),
+            ("exec", "none"),
+            ("debug", "no"),
+            ("attester", "none"),
+        ] {
+            let row = format!("<div><dt>{name}</dt><dd>{text}</dd></div>");
+            assert!(page.contains(&row), "{row}: {page}");
+        }
+    }
+}
