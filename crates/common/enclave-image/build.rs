@@ -10,6 +10,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const SOURCES: &[&str] = &[
     "Cargo.toml",
     "rust-toolchain.toml",
+    "crates/Cargo.toml",
+    "crates/Cargo.lock",
     "crates/enclave/image",
     "crates/enclave/enclave-rt",
     "crates/enclave/libos",
@@ -94,7 +96,7 @@ fn build(root: &Path, target_directory: &Path, extra: &[&str]) -> PathBuf {
     assert!(
         status.success(),
         "building the enclave program failed ({status}); if its lock file is out of date after a change of \
-         dependencies: cargo update --workspace --manifest-path crates/enclave/image/Cargo.toml"
+         dependencies: cargo update --workspace --manifest-path crates/Cargo.toml"
     );
     target_directory.join(TARGET).join("release/enclave")
 }

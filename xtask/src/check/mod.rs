@@ -7,7 +7,7 @@ use crate::run::{Result, cargo, output, pass, root};
 use std::path::Path;
 
 /// The manifests of our two workspaces: everything outside, and the enclave program.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "crates/enclave/image/Cargo.toml"];
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "crates/Cargo.toml"];
 
 pub(crate) fn run() -> Result<()> {
     step("format", || pass(cargo().args(["fmt", "--all", "--check"])))?;
