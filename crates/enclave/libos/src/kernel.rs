@@ -3,6 +3,7 @@
 use crate::cpuid::Cpuid;
 use crate::errno::Errno;
 use crate::fs;
+use crate::fs::socket::inet::network::Network;
 use crate::futex::{self, Futexes};
 use crate::host::Level;
 use crate::mm::{self, Memory, Mm};
@@ -46,6 +47,8 @@ pub struct Kernel {
     pub futexes: Futexes,
     /// Timers of programs.
     pub timers: Timers,
+    /// The network of all programs.
+    pub network: Arc<Network>,
     /// What CPUID says.
     pub cpuid: Cpuid,
     /// Processors that programs see.
@@ -113,6 +116,7 @@ impl Kernel {
             threads: Mutex::new(BTreeMap::new()),
             futexes: Futexes::default(),
             timers: Timers::default(),
+            network: Network::new(platform),
             cpuid: Cpuid::new(platform.xfrm(), settings.cpus),
             cpus: settings.cpus,
             hostname: settings.hostname,

@@ -3,6 +3,7 @@
 use crate::fs::fd::Table;
 use crate::fs::location::Location;
 use crate::fs::procfs::{ProcessInfo, Processes, Summary, SystemInfo};
+use crate::fs::socket::inet::network::Network;
 use crate::kernel::{Kernel, RELEASE, VERSION};
 use crate::mm::map::MappingInfo;
 use crate::mm::vma::Role;
@@ -62,6 +63,10 @@ impl Processes for View {
             };
         }
         text
+    }
+
+    fn network(&self) -> Arc<Network> {
+        self.0.network.clone()
     }
 
     fn cpu_flags(&self) -> String {

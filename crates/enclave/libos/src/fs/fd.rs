@@ -310,6 +310,18 @@ impl Table {
         Ok(fd as i32)
     }
 
+    /// Whether [`insert`](Self::insert) would find a number.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn check_room(&self, limit: u64) -> Result<(), Errno> {
+        let slots = self.slots.lock();
+        let is_free = slots.entries.iter().skip(slots.lowest).any(Option::is_none)
+            || (slots.entries.len().max(slots.lowest) as u64) < limit.min(i32::MAX as u64);
+        // A hole may lie above the limit, where it was lowered: insert looks again.
+        if is_free { Ok(()) } else { Err(Errno::EMFILE) }
+    }
+
     /// Puts a description under a number; what was there is closed.
     pub fn replace(&self, fd: i32, file: Arc<OpenFile>, is_cloexec: bool) {
         let Ok(index) = usize::try_from(fd) else { return };

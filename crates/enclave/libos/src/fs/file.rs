@@ -5,6 +5,7 @@
 //! [`PageSource`] never holds its lock over a call of a sink or source.
 
 use super::inode::InodeRef;
+use super::socket::Socket;
 use super::stat::Stat;
 use super::task::Task;
 use crate::errno::Errno;
@@ -125,6 +126,15 @@ pub trait File: Send + Sync {
     fn wait_queue(&self) -> Option<&WaitQueue> {
         None
     }
+    /// Longest wait of a read or write in nanoseconds (SO_RCVTIMEO, SO_SNDTIMEO); None for ever.
+    fn wait_limit_ns(&self, is_write: bool) -> Option<u64> {
+        let _ = is_write;
+        None
+    }
+    /// The socket that it is.
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        None
+    }
     /// Pages to map; None where mmap(2) fails with ENODEV.
     fn pages(&self) -> Option<Arc<dyn PageSource>> {
         None
@@ -163,7 +173,7 @@ pub trait File: Send + Sync {
     fn description(&self) -> alloc::string::String {
         alloc::string::String::from("anon_inode:[unknown]")
     }
-    /// The concrete object, for calls that belong to one kind (epoll_ctl, F_SETPIPE_SZ, sockets).
+    /// The concrete object, for calls that belong to one kind (epoll_ctl, F_SETPIPE_SZ).
     fn as_any(&self) -> &dyn Any;
 }
 

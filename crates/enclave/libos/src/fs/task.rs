@@ -5,6 +5,7 @@
 
 use super::context::FsContext;
 use super::fd::{OpenFile, Table};
+use super::socket::inet::network::Network;
 use crate::errno::Errno;
 use crate::platform::Platform;
 use crate::process::Credentials;
@@ -76,6 +77,8 @@ pub trait Task {
     fn unshare_files(&self) -> Arc<Table>;
     /// Root, working directory, umask.
     fn fs(&self) -> Arc<FsContext>;
+    /// The network of the enclave.
+    fn network(&self) -> Arc<Network>;
     /// User and groups.
     fn credentials(&self) -> Credentials;
     /// RLIMIT_NOFILE, soft.
@@ -203,4 +206,31 @@ pub fn retry<T>(
     });
     waited.map_err(WaitError::restartable)?;
     answer
+}
+
+/// As [`retry`] for at most `limit_ns`, as a socket with SO_RCVTIMEO or SO_SNDTIMEO waits: EAGAIN when the
+/// time is over, and a wait that has a limit is not begun again after a signal (signal(7)).
+///
+/// # Errors
+/// What `attempt` gives; EAGAIN; ERESTARTSYS or EINTR.
+pub fn retry_within<T>(
+    task: &dyn Task,
+    queue: &WaitQueue,
+    limit_ns: Option<u64>,
+    mut attempt: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let Some(limit_ns) = limit_ns else { return retry(task, &[queue], None, attempt) };
+    let deadline = task.platform().monotonic_ns().saturating_add(limit_ns);
+    let mut answer = attempt();
+    if !matches!(answer, Err(Errno::EAGAIN)) {
+        return answer;
+    }
+    let waited = task.wait(&[queue], Some(deadline), &mut || {
+        answer = attempt();
+        !matches!(answer, Err(Errno::EAGAIN))
+    });
+    match waited {
+        Err(WaitError::Interrupted) => Err(Errno::EINTR),
+        Ok(()) | Err(WaitError::TimedOut) => answer,
+    }
 }

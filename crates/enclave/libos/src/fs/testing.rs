@@ -5,6 +5,7 @@ use super::context::FsContext;
 use super::fd::Table;
 use super::memfs::{Budget, Fs, Node, Settings};
 use super::mount::{MountFlags, Namespace};
+use super::socket::inet::network::Network;
 use super::task::{Alarm, TakenSignal, Task};
 use super::verified::{BlockCache, VerifiedRoot};
 use crate::errno::Errno;
@@ -279,6 +280,7 @@ pub(crate) struct TestTask {
     pub(crate) platform: &'static dyn Platform,
     pub(crate) files: Arc<Table>,
     pub(crate) fs: Arc<FsContext>,
+    pub(crate) network: Arc<Network>,
     pub(crate) credentials: Mutex<Credentials>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) signals: Mutex<Vec<u8>>,
@@ -297,6 +299,7 @@ impl TestTask {
             platform,
             files: Arc::new(Table::new()),
             fs: Arc::new(FsContext::new(Arc::new(namespace))),
+            network: Network::new(platform),
             credentials: Mutex::default(),
             memory: Arc::new(Memory(Mutex::new(vec![0; 4 << 20]))),
             signals: Mutex::default(),
@@ -317,6 +320,7 @@ impl TestTask {
             platform: self.platform,
             files: self.files.clone(),
             fs: self.fs.clone(),
+            network: self.network.clone(),
             credentials: Mutex::new(self.credentials()),
             memory: Arc::new(Memory(Mutex::new(vec![0; 4 << 20]))),
             signals: Mutex::default(),
@@ -404,6 +408,9 @@ impl Task for TestTask {
     }
     fn fs(&self) -> Arc<FsContext> {
         self.fs.clone()
+    }
+    fn network(&self) -> Arc<Network> {
+        self.network.clone()
     }
     fn credentials(&self) -> Credentials {
         self.credentials.lock().unwrap().clone()

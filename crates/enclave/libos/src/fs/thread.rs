@@ -4,6 +4,7 @@ use super::context::{Caller, Executable, FsContext};
 use super::fd::{OpenFile, Table};
 use super::flags::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use super::ops::open::{open_program, program_at};
+use super::socket::inet::network::Network;
 use super::task::{Alarm, TakenSignal, Task};
 use super::walk::path_of;
 use crate::errno::Errno;
@@ -73,6 +74,10 @@ impl Task for Seat {
 
     fn fs(&self) -> Arc<FsContext> {
         self.thread.process.fs()
+    }
+
+    fn network(&self) -> Arc<Network> {
+        self.thread.kernel.network.clone()
     }
 
     fn credentials(&self) -> Credentials {

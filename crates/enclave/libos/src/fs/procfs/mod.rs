@@ -4,6 +4,7 @@
 //! [`Processes`] and [`ProcessInfo`].
 
 mod mounts;
+mod net;
 mod process;
 mod sysctl;
 mod system;
@@ -12,6 +13,7 @@ use super::context::Caller;
 use super::fd::Table;
 use super::location::Location;
 use super::pseudo::{Entry, Names, Pseudo, made};
+use super::socket::inet::network::Network;
 use super::stat::{FileType, Time};
 use crate::process::Credentials;
 use alloc::boxed::Box;
@@ -32,6 +34,8 @@ pub trait Processes: Send + Sync {
     fn system(&self) -> SystemInfo;
     /// Text of /proc/inclavare/syscalls: one line per call with its support and count.
     fn syscalls(&self) -> String;
+    /// The network.
+    fn network(&self) -> Arc<Network>;
     /// Text of `flags` in /proc/cpuinfo.
     fn cpu_flags(&self) -> String;
 }
@@ -153,6 +157,7 @@ const FIXED: &[(&str, FileType, Maker)] = &[
     ("loadavg", FileType::Regular, |p| system_file(p, system::loadavg)),
     ("meminfo", FileType::Regular, |p| system_file(p, system::meminfo)),
     ("mounts", FileType::Symlink, |_| link("self/mounts")),
+    ("net", FileType::Symlink, |_| link("self/net")),
     ("self", FileType::Symlink, |_| {
         Entry::Link(Box::new(|caller: &Caller| Ok(caller.pid.to_string().into_bytes())))
     }),
@@ -188,13 +193,13 @@ impl Names for Root {
         }
         let pid = number(name)?;
         if let Some(info) = self.processes.process(pid) {
-            return Some(process::directory(info, pid, false));
+            return Some(process::directory(info, pid, self.processes.network()));
         }
         // A thread's directory is found under its own number, though it is not listed.
         let pids = self.processes.pids().into_iter();
         let mut infos = pids.filter_map(|pid| Some((pid, self.processes.process(pid)?)));
         let (pid, info) = infos.find(|(_, info)| info.tids().contains(&pid))?;
-        Some(process::directory(info, pid, false))
+        Some(process::directory(info, pid, self.processes.network()))
     }
 
     fn list(&self, _caller: &Caller) -> Vec<(Vec<u8>, FileType)> {
@@ -210,11 +215,15 @@ struct Inclavare(Arc<dyn Processes>);
 impl Names for Inclavare {
     fn find(&self, _caller: &Caller, name: &[u8]) -> Option<Entry> {
         let processes = self.0.clone();
-        (name == b"syscalls").then(|| made(move || processes.syscalls()))
+        match name {
+            b"network" => Some(made(move || processes.network().refused())),
+            b"syscalls" => Some(made(move || processes.syscalls())),
+            _ => None,
+        }
     }
 
     fn list(&self, _caller: &Caller) -> Vec<(Vec<u8>, FileType)> {
-        alloc::vec![(Vec::from("syscalls"), FileType::Regular)]
+        ["network", "syscalls"].map(|name| (Vec::from(name), FileType::Regular)).into()
     }
 }
 

@@ -1,11 +1,13 @@
 //! /proc/PID.
 
+use super::net::Net;
 use super::{ProcessInfo, Summary, mounts, number};
 use crate::errno::Errno;
 use crate::fs::context::Caller;
 use crate::fs::fd::OpenFile;
 use crate::fs::location::Location;
 use crate::fs::pseudo::{Entry, Names, made, text};
+use crate::fs::socket::inet::network::Network;
 use crate::fs::stat::FileType;
 use crate::fs::walk::path_of;
 use alloc::boxed::Box;
@@ -21,21 +23,16 @@ type Info = Arc<dyn ProcessInfo>;
 const TICKS: u64 = 100;
 const PAGE: u64 = 4096;
 
+#[derive(Clone)]
 struct Process {
     info: Info,
     pid: u32,
+    network: Arc<Network>,
 }
 
-/// The directory of a process, or of a thread of it.
-pub(super) fn directory(info: Info, pid: u32, is_thread: bool) -> Entry {
-    let process = Process { info, pid };
-    if is_thread { Entry::Directory(Box::new(Thread(process))) } else { process.into_entry() }
-}
-
-impl Process {
-    fn into_entry(self) -> Entry {
-        Entry::Directory(Box::new(self))
-    }
+/// The directory of a process.
+pub(super) fn directory(info: Info, pid: u32, network: Arc<Network>) -> Entry {
+    Entry::Directory(Box::new(Process { info, pid, network }))
 }
 
 /// A thread's directory: the same files without `task`.
@@ -82,19 +79,23 @@ const FILES: &[(&str, FileType, Maker)] = &[
         let info = info.clone();
         made(move || status(pid, &*info))
     }),
-    ("task", FileType::Directory, |info, pid| {
-        Entry::Directory(Box::new(Tasks { info: info.clone(), pid }))
-    }),
 ];
 
 impl Names for Process {
     fn find(&self, _caller: &Caller, name: &[u8]) -> Option<Entry> {
+        match name {
+            b"net" => return Some(Entry::Directory(Box::new(Net(self.network.clone())))),
+            b"task" => return Some(Entry::Directory(Box::new(Tasks(self.clone())))),
+            _ => {}
+        }
         let (.., make) = FILES.iter().find(|(known, ..)| known.as_bytes() == name)?;
         Some(make(&self.info, self.pid))
     }
 
     fn list(&self, _caller: &Caller) -> Vec<(Vec<u8>, FileType)> {
-        FILES.iter().map(|(name, kind, _)| (Vec::from(*name), *kind)).collect()
+        let directories = ["net", "task"].map(|name| (Vec::from(name), FileType::Directory));
+        let files = FILES.iter().map(|(name, kind, _)| (Vec::from(*name), *kind));
+        files.chain(directories).collect()
     }
 }
 
@@ -202,22 +203,17 @@ impl Names for FdInfos {
 }
 
 /// /proc/PID/task
-struct Tasks {
-    info: Info,
-    pid: u32,
-}
+struct Tasks(Process);
 
 impl Names for Tasks {
     fn find(&self, _caller: &Caller, name: &[u8]) -> Option<Entry> {
         let tid = number(name)?;
-        let is_there = self.info.tids().contains(&tid);
-        is_there.then(|| {
-            directory(self.info.clone(), if tid == self.pid { self.pid } else { tid }, true)
-        })
+        let is_there = self.0.info.tids().contains(&tid);
+        is_there.then(|| Entry::Directory(Box::new(Thread(Process { pid: tid, ..self.0.clone() }))))
     }
 
     fn list(&self, _caller: &Caller) -> Vec<(Vec<u8>, FileType)> {
-        let tids = self.info.tids().into_iter();
+        let tids = self.0.info.tids().into_iter();
         tids.map(|tid| (tid.to_string().into_bytes(), FileType::Directory)).collect()
     }
 }

@@ -3,6 +3,9 @@
 use super::Processes;
 use crate::fs::context::Caller;
 use crate::fs::pseudo::{Entry, Names, made};
+use crate::fs::socket::SOMAXCONN;
+use crate::fs::socket::inet::ports::{CHOSEN, UNPRIVILEGED};
+use crate::fs::socket::options::{DEFAULT_BUFFER, MAX_BUFFER};
 use crate::fs::stat::FileType;
 use alloc::boxed::Box;
 use alloc::format;
@@ -29,7 +32,16 @@ const VALUES: &[(&str, Maker)] = &[
     ("kernel/randomize_va_space", |_| String::from("2")),
     ("kernel/threads-max", |_| String::from("65536")),
     ("kernel/version", |p| p.system().release.1),
-    ("net/core/somaxconn", |_| String::from("4096")),
+    ("net/core/rmem_default", |_| format!("{DEFAULT_BUFFER}")),
+    ("net/core/rmem_max", |_| format!("{MAX_BUFFER}")),
+    ("net/core/somaxconn", |_| format!("{SOMAXCONN}")),
+    ("net/core/wmem_default", |_| format!("{DEFAULT_BUFFER}")),
+    ("net/core/wmem_max", |_| format!("{MAX_BUFFER}")),
+    ("net/ipv4/ip_local_port_range", |_| format!("{}\t{}", CHOSEN.start(), CHOSEN.end())),
+    ("net/ipv4/ip_unprivileged_port_start", |_| format!("{UNPRIVILEGED}")),
+    ("net/ipv4/tcp_rmem", |_| String::from("4096\t131072\t6291456")),
+    ("net/ipv4/tcp_wmem", |_| String::from("4096\t16384\t4194304")),
+    ("net/ipv6/bindv6only", |_| String::from("0")),
     ("vm/max_map_count", |_| String::from("65530")),
     ("vm/mmap_min_addr", |_| String::from("65536")),
     ("vm/overcommit_memory", |_| String::from("1")),

@@ -64,6 +64,11 @@ impl Until {
         }
     }
 
+    /// Whether nothing is left of it.
+    pub(super) fn is_over(self, task: &dyn Task) -> bool {
+        !matches!(self, Self::Forever) && self.left(task) == 0
+    }
+
     /// Nanoseconds left.
     fn left(self, task: &dyn Task) -> u64 {
         match self {

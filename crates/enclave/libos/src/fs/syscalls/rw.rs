@@ -6,7 +6,7 @@ use crate::fs::fd::OpenFile;
 use crate::fs::file::{Sink, SliceSource, Source, VecSink};
 use crate::fs::flags::{MAX_RW_COUNT, O_APPEND};
 use crate::fs::stat::FileType;
-use crate::fs::task::{Task, retry, signo};
+use crate::fs::task::{Task, retry_within, signo};
 use crate::syscall::Args;
 use crate::usermem::{UserBuf, UserVec};
 
@@ -98,7 +98,8 @@ pub(super) fn read_into(task: &dyn Task, open: &OpenFile, into: &mut dyn Sink) -
     let count = match open.read(task, into) {
         Err(Errno::EAGAIN) if !open.is_nonblocking() => {
             let Some(queue) = open.file.wait_queue() else { return Err(Errno::EAGAIN) };
-            retry(task, &[queue], None, || open.read(task, into))?
+            let limit = open.file.wait_limit_ns(false);
+            retry_within(task, queue, limit, || open.read(task, into))?
         }
         done => done?,
     };
@@ -126,7 +127,10 @@ fn write_all(task: &dyn Task, open: &OpenFile, from: &mut dyn Source) -> SysResu
         let before = from.remaining();
         let step = match open.write(from) {
             Err(Errno::EAGAIN) if !open.is_nonblocking() => match open.file.wait_queue() {
-                Some(queue) => retry(task, &[queue], None, || open.write(from)),
+                Some(queue) => {
+                    let limit = open.file.wait_limit_ns(true);
+                    retry_within(task, queue, limit, || open.write(from))
+                }
                 None => Err(Errno::EAGAIN),
             },
             done => done,

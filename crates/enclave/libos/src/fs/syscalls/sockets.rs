@@ -1,62 +1,36 @@
-//! socket, bind, listen, connect, accept, socketpair and the options: Unix sockets only.
+//! socket, bind, listen, connect, accept, socketpair, shutdown and the options.
 
 use super::open::{install, install_pair};
 use super::{SysResult, unsigned};
 use crate::errno::Errno;
-use crate::fs::context::Caller;
 use crate::fs::fd::OpenFile;
 use crate::fs::flags::{O_CLOEXEC, O_NONBLOCK, O_RDWR};
-use crate::fs::memfs::Node;
-use crate::fs::ops::names::mknod;
-use crate::fs::permission::WRITE;
-use crate::fs::socket::{Kind, Peer, Socket};
-use crate::fs::stat::FileType;
-use crate::fs::task::{Task, retry};
-use crate::fs::walk::resolve;
+use crate::fs::socket::inet::address::Family;
+use crate::fs::socket::netlink::{self, AF_NETLINK, Netlink};
+use crate::fs::socket::options::{SOL_SOCKET, so};
+use crate::fs::socket::{Kind, Socket, inet, own_credentials, unix};
+use crate::fs::task::{Task, retry_within};
 use crate::syscall::Args;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::any::Any;
-use core::sync::atomic::Ordering;
 
 const AF_UNIX: u16 = 1;
-/// Bytes of `sun_path`.
-const PATH: usize = 108;
+/// Bytes of `struct sockaddr_storage`.
+const LONGEST_ADDRESS: u32 = 128;
+/// Longest value of an option that is read.
+const LONGEST_VALUE: u32 = 256;
 
-const SOL_SOCKET: i32 = 1;
-const SO_TYPE: i32 = 3;
-const SO_ERROR: i32 = 4;
-const SO_SNDBUF: i32 = 7;
-const SO_RCVBUF: i32 = 8;
-const SO_PASSCRED: i32 = 16;
-const SO_PEERCRED: i32 = 17;
-const SO_RCVTIMEO: i32 = 20;
-const SO_SNDTIMEO: i32 = 21;
-const SO_ACCEPTCONN: i32 = 30;
-const SO_PROTOCOL: i32 = 38;
-const SO_DOMAIN: i32 = 39;
-
-/// The socket behind a descriptor, and its description.
-pub(super) fn socket_of(task: &dyn Task, fd: i32) -> Result<(Arc<OpenFile>, Arc<Socket>), Errno> {
-    let open = task.files().get_file(fd)?;
-    let socket = open.file.as_any().downcast_ref::<Socket>().ok_or(Errno::ENOTSOCK)?;
-    let socket = socket.strong().ok_or(Errno::ENOTSOCK)?;
-    Ok((open, socket))
-}
-
-pub(super) fn own_credentials(task: &dyn Task) -> Peer {
-    let credentials = task.credentials();
-    Peer { pid: task.pid(), uid: credentials.euid, gid: credentials.egid }
+/// The socket that a description is of.
+pub(super) fn socket_of(open: &OpenFile) -> Result<&dyn Socket, Errno> {
+    open.file.as_socket().ok_or(Errno::ENOTSOCK)
 }
 
 fn kind_and_flags(args: &Args) -> Result<(Kind, u32), Errno> {
-    if unsigned(args, 0) != u32::from(AF_UNIX) {
-        return Err(Errno::EAFNOSUPPORT);
-    }
     let raw = unsigned(args, 1);
     let kind = match raw & 0xf {
         1 => Kind::Stream,
-        2 | 3 => Kind::Datagram,
+        2 => Kind::Datagram,
+        3 => Kind::Raw,
         5 => Kind::SeqPacket,
         _ => return Err(Errno::ESOCKTNOSUPPORT),
     };
@@ -64,16 +38,34 @@ fn kind_and_flags(args: &Args) -> Result<(Kind, u32), Errno> {
     if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    if !matches!(unsigned(args, 2), 0 | 1) {
+    Ok((kind, flags))
+}
+
+/// A Unix socket's kind: SOCK_RAW means datagrams there.
+fn unix_kind(kind: Kind, protocol: i32) -> Result<Kind, Errno> {
+    if !matches!(protocol, 0 | 1) {
         return Err(Errno::EPROTONOSUPPORT);
     }
-    Ok((kind, flags))
+    Ok(if kind == Kind::Raw { Kind::Datagram } else { kind })
 }
 
 /// socket(2)
 pub(super) fn socket(task: &dyn Task, args: &Args) -> SysResult {
     let (kind, flags) = kind_and_flags(args)?;
-    let socket = Socket::new(kind, own_credentials(task));
+    let domain = u16::try_from(args.int(0)).map_err(|_| Errno::EAFNOSUPPORT)?;
+    let protocol = args.int(2);
+    let socket: Arc<dyn Socket> = match (domain, Family::of(domain)) {
+        (_, Some(family)) => inet::open(task, family, kind, protocol)?,
+        (AF_UNIX, _) => unix::Socket::new(unix_kind(kind, protocol)?, own_credentials(task)),
+        (AF_NETLINK, _) => match (kind, protocol) {
+            (Kind::Raw | Kind::Datagram, netlink::ROUTE) => {
+                Netlink::new(kind, own_credentials(task))
+            }
+            (Kind::Raw | Kind::Datagram, _) => return Err(Errno::EPROTONOSUPPORT),
+            _ => return Err(Errno::ESOCKTNOSUPPORT),
+        },
+        _ => return Err(Errno::EAFNOSUPPORT),
+    };
     let open = OpenFile::new(socket, None, O_RDWR | flags & O_NONBLOCK);
     install(task, open, flags & O_CLOEXEC != 0)
 }
@@ -81,34 +73,32 @@ pub(super) fn socket(task: &dyn Task, args: &Args) -> SysResult {
 /// socketpair(2)
 pub(super) fn socketpair(task: &dyn Task, args: &Args) -> SysResult {
     let (kind, flags) = kind_and_flags(args)?;
+    match u16::try_from(args.int(0)) {
+        Ok(AF_UNIX) => {}
+        // The network joins no two sockets without addresses.
+        Ok(domain) if Family::of(domain).is_some() => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(Errno::EAFNOSUPPORT),
+    }
+    let kind = unix_kind(kind, args.int(2))?;
     let status = O_RDWR | flags & O_NONBLOCK;
-    let pair = Socket::pair(kind, own_credentials(task)).map(|socket| (socket, status));
+    let pair = unix::Socket::pair(kind, own_credentials(task)).map(|socket| (socket, status));
     install_pair(task, args.0[3], pair, flags & O_CLOEXEC != 0)
 }
 
-/// Reads an address: the bytes of `sun_path`, up to the NUL of a pathname. Empty for the family only.
+/// Reads an address, which the socket understands.
 pub(super) fn read_address(task: &dyn Task, address: u64, length: u32) -> Result<Vec<u8>, Errno> {
-    let length = length as usize;
-    if !(2..=2 + PATH).contains(&length) {
+    if length > LONGEST_ADDRESS {
         return Err(Errno::EINVAL);
     }
-    let mut raw = alloc::vec![0; length];
+    let mut raw = alloc::vec![0; length as usize];
     task.read_user(address, &mut raw)?;
-    if u16::from_le_bytes([raw[0], raw[1]]) != AF_UNIX {
-        return Err(Errno::EINVAL);
-    }
-    let mut path = raw.split_off(2);
-    if path.first().is_some_and(|byte| *byte != 0) {
-        let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-        path.truncate(end);
-    }
-    Ok(path)
+    Ok(raw)
 }
 
 /// Writes an address where the program wants one.
 pub(super) fn write_address(
     task: &dyn Task,
-    name: &[u8],
+    raw: &[u8],
     address: u64,
     length_address: u64,
 ) -> Result<(), Errno> {
@@ -117,71 +107,31 @@ pub(super) fn write_address(
     }
     let room = i32::from_le_bytes(task.read_array(length_address)?);
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
-    let raw = encode_address(name);
     task.write_user(address, &raw[..raw.len().min(room)])?;
     task.write_user(length_address, &(raw.len() as u32).to_le_bytes())
 }
 
-/// `struct sockaddr_un` of a name; a pathname has its NUL.
-pub(super) fn encode_address(name: &[u8]) -> Vec<u8> {
-    let mut raw = Vec::from(AF_UNIX.to_le_bytes());
-    raw.extend_from_slice(name);
-    if name.first().is_some_and(|byte| *byte != 0) {
-        raw.push(0);
-    }
-    raw
-}
-
-/// The socket that a name leads to.
-pub(super) fn find(task: &dyn Task, name: &[u8]) -> Result<Arc<Socket>, Errno> {
-    match name.first() {
-        None => return Err(Errno::EINVAL),
-        Some(0) => return Socket::find_abstract(name),
-        Some(_) => {}
-    }
-    let caller = Caller::of(task);
-    let place = resolve(&caller, &caller.fs.cwd(), name, true)?;
-    caller.credentials.check(&place.inode.stat(), WRITE)?;
-    let node = place.inode.as_any().downcast_ref::<Node>().ok_or(Errno::ECONNREFUSED)?;
-    let bound = node.socket().ok_or(Errno::ECONNREFUSED)?;
-    bound.downcast::<Socket>().map_err(|_| Errno::ECONNREFUSED)
-}
-
 /// bind(2)
 pub(super) fn bind(task: &dyn Task, args: &Args) -> SysResult {
-    let (_, socket) = socket_of(task, args.int(0))?;
-    let name = read_address(task, args.0[1], unsigned(args, 2))?;
-    if name.is_empty() {
-        return socket.bind_any().map(|()| 0);
-    }
-    let caller = Caller::of(task);
-    socket.bind(&name, |weak| {
-        let mode = FileType::Socket as u32 | 0o777;
-        let inode = mknod(&caller, &caller.fs.cwd(), &name, mode, 0)
-            .map_err(|error| if error == Errno::EEXIST { Errno::EADDRINUSE } else { error })?;
-        let inode: &dyn Any = inode.as_any();
-        inode.downcast_ref::<Node>().ok_or(Errno::EPERM)?.bind(weak);
-        Ok(())
-    })?;
-    Ok(0)
+    let open = task.files().get_file(args.int(0))?;
+    let socket = socket_of(&open)?;
+    let address = read_address(task, args.0[1], unsigned(args, 2))?;
+    socket.bind(task, &address).map(|()| 0)
 }
 
 /// listen(2)
 pub(super) fn listen(task: &dyn Task, args: &Args) -> SysResult {
-    let (_, socket) = socket_of(task, args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
     // A negative backlog is a large one, as the unsigned comparison of Linux has it.
-    socket.listen(unsigned(args, 1) as usize).map(|()| 0)
+    socket_of(&open)?.listen(task, unsigned(args, 1) as usize).map(|()| 0)
 }
 
 /// connect(2)
 pub(super) fn connect(task: &dyn Task, args: &Args) -> SysResult {
-    let (open, socket) = socket_of(task, args.int(0))?;
-    let name = read_address(task, args.0[1], unsigned(args, 2))?;
-    let target = find(task, &name)?;
-    if open.is_nonblocking() {
-        return socket.connect(&target).map(|()| 0);
-    }
-    retry(task, &[target.events()], None, || socket.connect(&target)).map(|()| 0)
+    let open = task.files().get_file(args.int(0))?;
+    let socket = socket_of(&open)?;
+    let address = read_address(task, args.0[1], unsigned(args, 2))?;
+    socket.connect(task, &address, !open.is_nonblocking()).map(|()| 0)
 }
 
 /// accept(2)
@@ -198,19 +148,28 @@ fn accept_with(task: &dyn Task, args: &Args, flags: u32) -> SysResult {
     if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    let (open, socket) = socket_of(task, args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
+    let socket = socket_of(&open)?;
+    // A connection that was taken and has no descriptor would be lost.
+    task.files().check_room(task.limit_nofile())?;
     let accepted = match open.is_nonblocking() {
         true => socket.accept()?,
-        false => retry(task, &[socket.events()], None, || socket.accept())?,
+        false => {
+            let limit = socket.options().wait_limit_ns(false);
+            retry_within(task, socket.events(), limit, || socket.accept())?
+        }
     };
-    write_address(task, &accepted.peer_name().unwrap_or_default(), args.0[1], args.0[2])?;
+    let peer = accepted.peer_name();
     let open = OpenFile::new(accepted, None, O_RDWR | flags & O_NONBLOCK);
+    // One that was reset meanwhile is given all the same, with an address of no length.
+    write_address(task, &peer.unwrap_or_default(), args.0[1], args.0[2])?;
     install(task, open, flags & O_CLOEXEC != 0)
 }
 
 /// shutdown(2)
 pub(super) fn shutdown(task: &dyn Task, args: &Args) -> SysResult {
-    let (_, socket) = socket_of(task, args.int(0))?;
+    let open = task.files().get_file(args.int(0))?;
+    let socket = socket_of(&open)?;
     let (reads, writes) = match args.int(1) {
         0 => (true, false),
         1 => (false, true),
@@ -222,60 +181,67 @@ pub(super) fn shutdown(task: &dyn Task, args: &Args) -> SysResult {
 
 /// getsockname(2)
 pub(super) fn getsockname(task: &dyn Task, args: &Args) -> SysResult {
-    let (_, socket) = socket_of(task, args.int(0))?;
-    write_address(task, &socket.name(), args.0[1], args.0[2]).map(|()| 0)
+    let open = task.files().get_file(args.int(0))?;
+    write_address(task, &socket_of(&open)?.name(), args.0[1], args.0[2]).map(|()| 0)
 }
 
 /// getpeername(2)
 pub(super) fn getpeername(task: &dyn Task, args: &Args) -> SysResult {
-    let (_, socket) = socket_of(task, args.int(0))?;
-    write_address(task, &socket.peer_name()?, args.0[1], args.0[2]).map(|()| 0)
+    let open = task.files().get_file(args.int(0))?;
+    write_address(task, &socket_of(&open)?.peer_name()?, args.0[1], args.0[2]).map(|()| 0)
 }
 
 /// setsockopt(2)
 pub(super) fn setsockopt(task: &dyn Task, args: &Args) -> SysResult {
-    let (_, socket) = socket_of(task, args.int(0))?;
-    if args.int(1) != SOL_SOCKET {
-        return Err(Errno::ENOPROTOOPT);
+    let open = task.files().get_file(args.int(0))?;
+    let socket = socket_of(&open)?;
+    let (level, name) = (args.int(1), args.int(2));
+    let length = u32::try_from(args.int(4)).map_err(|_| Errno::EINVAL)?.min(LONGEST_VALUE);
+    let mut value = alloc::vec![0; length as usize];
+    task.read_user(args.0[3], &mut value)?;
+    let options = socket.options();
+    match (level, name) {
+        (SOL_SOCKET, so::LINGER) => options.set_linger(&value)?,
+        (SOL_SOCKET, so::RCVTIMEO) => options.set_timeout(false, &value)?,
+        (SOL_SOCKET, so::SNDTIMEO) => options.set_timeout(true, &value)?,
+        _ => socket.set_option(task, level, name, &value)?,
     }
-    match args.int(2) {
-        SO_PASSCRED => {
-            let is_on = task.read_array::<4>(args.0[3])? != [0; 4];
-            socket.passes_credentials.store(is_on, Ordering::Relaxed);
-        }
-        // Buffers have one size; asking for another is a hint that Linux may ignore, too.
-        SO_SNDBUF | SO_RCVBUF => {}
-        // A time that is not kept would be a promise: only none is taken.
-        SO_RCVTIMEO | SO_SNDTIMEO if task.read_array::<16>(args.0[3])? == [0; 16] => {}
-        _ => return Err(Errno::ENOPROTOOPT),
-    }
+    socket.options_changed();
     Ok(0)
 }
 
 /// getsockopt(2)
 pub(super) fn getsockopt(task: &dyn Task, args: &Args) -> SysResult {
-    let (_, socket) = socket_of(task, args.int(0))?;
-    if args.int(1) != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    let word = |value: u32| Vec::from(value.to_le_bytes());
-    let value = match args.int(2) {
-        SO_TYPE => word(socket.kind as u32),
-        SO_ERROR | SO_PROTOCOL => word(0),
-        SO_DOMAIN => word(u32::from(AF_UNIX)),
-        SO_SNDBUF | SO_RCVBUF => word(212_992),
-        SO_PASSCRED => word(u32::from(socket.passes_credentials.load(Ordering::Relaxed))),
-        SO_ACCEPTCONN => word(u32::from(socket.is_listening())),
-        SO_RCVTIMEO | SO_SNDTIMEO => alloc::vec![0; 16],
-        SO_PEERCRED => {
-            let peer = socket.peer();
-            [peer.pid, peer.uid, peer.gid].map(u32::to_le_bytes).concat()
-        }
-        _ => return Err(Errno::ENOPROTOOPT),
-    };
-    let room = u32::from_le_bytes(task.read_array(args.0[4])?) as usize;
+    let open = task.files().get_file(args.int(0))?;
+    let socket = socket_of(&open)?;
+    let room = i32::from_le_bytes(task.read_array(args.0[4])?);
+    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
+    let value = option(socket, args.int(1), args.int(2))?;
     let count = value.len().min(room);
     task.write_user(args.0[3], &value[..count])?;
     task.write_user(args.0[4], &(count as u32).to_le_bytes())?;
     Ok(0)
+}
+
+fn option(socket: &dyn Socket, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+    let word = |value: u32| Vec::from(value.to_le_bytes());
+    if level != SOL_SOCKET {
+        return socket.option(level, name);
+    }
+    Ok(match name {
+        so::TYPE => word(socket.kind() as u32),
+        so::ERROR => word(socket.take_error().map_or(0, |error| error.number().into())),
+        so::PROTOCOL => word(socket.protocol()),
+        so::DOMAIN => word(socket.domain().into()),
+        so::ACCEPTCONN => word(socket.is_listening().into()),
+        so::LINGER => socket.options().linger().into(),
+        so::RCVTIMEO => socket.options().timeout(false).into(),
+        so::SNDTIMEO => socket.options().timeout(true).into(),
+        so::COOKIE => socket.stat().ino.to_le_bytes().into(),
+        so::PEERCRED => {
+            let peer = socket.peer();
+            [peer.pid, peer.uid, peer.gid].map(u32::to_le_bytes).concat()
+        }
+        _ => return socket.option(level, name),
+    })
 }

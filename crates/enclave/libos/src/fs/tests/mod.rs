@@ -3,6 +3,7 @@
 mod attestation;
 mod calls;
 mod differential;
+mod inet;
 mod sockets;
 mod system;
 mod verified;

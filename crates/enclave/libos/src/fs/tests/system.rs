@@ -5,12 +5,14 @@ use crate::fs::boot::{FileLayer, Setup, boot};
 use crate::fs::fd::{OpenFile, Table};
 use crate::fs::location::Location;
 use crate::fs::procfs::{ProcessInfo, Processes, Summary, SystemInfo};
+use crate::fs::socket::inet::network::Network;
 use crate::fs::testing::Arg::{N, P, S};
 use crate::fs::testing::{Image, Item, TestTask};
 use crate::host::HostStream;
 use crate::process::Credentials;
+use crate::testing::Machine;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use workload::digest::Hex;
 use workload::manifest::{
@@ -25,6 +27,7 @@ struct OneProcess {
     files: Mutex<Option<Arc<Table>>>,
     cwd: Mutex<Option<Location>>,
     comm: Mutex<Vec<u8>>,
+    network: OnceLock<Arc<Network>>,
 }
 
 struct View(Arc<OneProcess>);
@@ -50,6 +53,9 @@ impl Processes for View {
     }
     fn syscalls(&self) -> String {
         "0 read full 1\n".into()
+    }
+    fn network(&self) -> Arc<Network> {
+        self.0.network.get_or_init(|| Network::new(Machine::leak(1))).clone()
     }
     fn cpu_flags(&self) -> String {
         "sse2".into()
@@ -180,6 +186,7 @@ fn start(change: impl FnOnce(&mut Manifest, &mut Admitted)) -> Result<System, St
     })?;
     let task = TestTask::over(image.machine, (*files.namespace).clone());
     *process.files.lock().unwrap() = Some(task.files.clone());
+    let _ = process.network.set(task.network.clone());
     *process.cwd.lock().unwrap() = Some(task.fs.cwd());
     Ok(System { image, files, task })
 }
