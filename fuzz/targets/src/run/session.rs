@@ -90,3 +90,8 @@ pub fn compat_evidence(bytes: &[u8]) {
         assert_eq!(compat::decode_claims(&compat::encode_claims(&read)), Ok(read));
     }
 }
+
+/// What a relay reads of a connection, in pieces of a size that the first byte tells.
+pub fn client_hello(bytes: &[u8]) {
+    inclavared::hello::fuzz(bytes);
+}

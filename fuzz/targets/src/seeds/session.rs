@@ -60,3 +60,29 @@ pub(crate) fn compat_evidence() -> Vec<Vec<u8>> {
     let seed = |kind| compat::encode_evidence(kind, &[1; 64], &claims);
     vec![seed(Kind::Quote), seed(Kind::Snp)]
 }
+
+/// A hello with SNI, ALPN and versions, in one record and in many, cut in pieces of 1 and of 256.
+pub(crate) fn client_hello() -> Vec<Vec<u8>> {
+    let extensions: [(u16, &[u8]); 4] = [
+        (0x4a4a, b""),
+        (0, b"\0\x06\0\0\x03web"),
+        (16, b"\0\x0c\x0beaa-bound/1"),
+        (43, &[4, 3, 4, 3, 3]),
+    ];
+    let size = |bytes: &[u8]| u16::try_from(bytes.len()).expect("short").to_be_bytes();
+    let extensions =
+        extensions.map(|(kind, body)| [&kind.to_be_bytes(), &size(body), body].concat());
+    let extensions = extensions.concat();
+    let fields =
+        [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0], &size(&extensions), &extensions];
+    let body = fields.concat();
+    let message = [&[1, 0][..], &size(&body), &body].concat();
+    [(0, 7), (255, message.len())]
+        .map(|(piece, record)| {
+            let records = message
+                .chunks(record)
+                .flat_map(|part| [&[22, 3, 1], &size(part)[..], part].concat());
+            [piece].into_iter().chain(records).collect()
+        })
+        .to_vec()
+}
