@@ -12,7 +12,8 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use rustls::pki_types::ServerName;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
@@ -33,9 +34,7 @@ pub struct AsyncStream<T> {
     /// Evidence in the making, or under examination.
     work: Option<JoinHandle<Outcome>>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Who waits for the transport to take more, by whether it wants to send data. The transport itself remembers
-    /// only the last that asked.
-    waiting: [Option<Waker>; 2],
+    waiting: Arc<Waiting>,
     failure: Option<Failure>,
 }
 
@@ -45,6 +44,29 @@ enum Failure {
     Telling(SessionError),
     /// The caller was told.
     Told,
+}
+
+/// Who waits for the transport to take more. It remembers only the last that asked, who may have no more to ask: a
+/// reader that is at the end. So it is asked in the name of both.
+#[derive(Default)]
+struct Waiting(Mutex<[Option<Waker>; 2]>);
+
+impl Waiting {
+    fn wakers(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, side: Side, waker: &Waker) {
+        self.wakers()[side as usize] = Some(waker.clone());
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        let wakers = core::mem::take(&mut *self.wakers());
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
 }
 
 /// Who asks for the transport to take more.
@@ -82,7 +104,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncStream<T> {
     }
 
     async fn open(engine: Engine, transport: T) -> Result<Self, SessionError> {
-        let waiting = [None, None];
+        let waiting = Arc::default();
         let mut stream =
             Self { engine, transport, work: None, timer: None, waiting, failure: None };
         poll_fn(|cx| {
@@ -311,13 +333,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncStream<T> {
         if sent.is_pending() && self.engine.is_full() {
             return self.poll_patience(cx);
         }
-        let mut from = Transport { inner: &mut self.transport, cx, is_pending: false };
-        let read = self.engine.read_tls(&mut from);
-        match (from.is_pending, sent) {
-            (false, Poll::Ready(Err(error))) if read.is_err() => Poll::Ready(Err(error)),
-            (false, _) => Poll::Ready(read),
-            (true, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            (true, _) => self.poll_patience(cx),
+        let read = match self.engine.room() {
+            Some(room) => {
+                let mut buffer = ReadBuf::new(room);
+                let poll = Pin::new(&mut self.transport).poll_read(cx, &mut buffer);
+                let count = buffer.filled().len();
+                poll.map(|result| {
+                    result.map_err(SessionError::from)?;
+                    self.engine.came(count)?;
+                    self.engine.decrypt().map(|_| ())
+                })
+            }
+            // What has come is not taken before our part of the handshake is gone.
+            None => match self.engine.decrypt()? {
+                false if sent.is_pending() => Poll::Pending,
+                _ => Poll::Ready(Ok(())),
+            },
+        };
+        match (read, sent) {
+            (Poll::Ready(Err(_)), Poll::Ready(Err(error)))
+            | (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (Poll::Ready(read), _) => Poll::Ready(read),
+            (Poll::Pending, _) => self.poll_patience(cx),
         }
     }
 
@@ -349,18 +386,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncStream<T> {
 
     /// Sends all that is to be sent.
     fn poll_send(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<Result<(), SessionError>> {
+        let both = Waker::from(self.waiting.clone());
+        let mut both = Context::from_waker(&both);
         while self.engine.wants_write() {
-            let mut to = Transport { inner: &mut self.transport, cx, is_pending: false };
+            // Before the transport is asked: it may answer at once, to another thread.
+            self.waiting.add(side, cx.waker());
+            let inner = &mut self.transport;
+            let mut to = Transport { inner, cx: &mut both, is_pending: false };
             let written = self.engine.write_tls(&mut to);
             if to.is_pending {
-                self.waiting[side as usize] = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             if written? == 0 {
                 return Poll::Ready(Err(SessionError::Io(io::ErrorKind::WriteZero.into())));
             }
         }
-        for waiting in self.waiting.iter_mut().filter_map(Option::take) {
+        for waiting in core::mem::take(&mut *self.waiting.wakers()).into_iter().flatten() {
             if !waiting.will_wake(cx.waker()) {
                 waiting.wake();
             }
@@ -369,11 +410,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncStream<T> {
     }
 }
 
-/// The transport as TLS sees it, within one poll.
+/// The transport as TLS writes to it, within one poll.
 struct Transport<'a, 'b, T> {
     inner: &'a mut T,
     cx: &'a mut Context<'b>,
-    /// Whether it had nothing, or took nothing.
+    /// Whether it took nothing.
     is_pending: bool,
 }
 
@@ -386,15 +427,6 @@ impl<T> Transport<'_, '_, T> {
                 Err(io::ErrorKind::WouldBlock.into())
             }
         }
-    }
-}
-
-impl<T: AsyncRead + Unpin> io::Read for Transport<'_, '_, T> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut buffer = ReadBuf::new(into);
-        let poll = Pin::new(&mut *self.inner).poll_read(self.cx, &mut buffer);
-        let filled = buffer.filled().len();
-        self.outcome(poll).map(|()| filled)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::binding::Role;
 use crate::error::SessionError;
 use crate::frame::CloseReason;
+use crate::inbox::Inbox;
 use crate::party::{Accepted, Party, Refusal};
 use crate::session::{Event, Fresh, Received, Session};
 use crate::tls::{self, Exported};
@@ -59,6 +60,7 @@ pub(crate) enum Need {
 
 pub(crate) struct Engine {
     tls: Connection,
+    inbox: Inbox,
     /// From the end of the TLS handshake on.
     session: Option<Session>,
     party: Arc<Party>,
@@ -99,6 +101,7 @@ impl Engine {
         let now = Instant::now();
         Self {
             tls,
+            inbox: Inbox::default(),
             session: None,
             role,
             peer: None,
@@ -166,16 +169,34 @@ impl Engine {
         if left.is_zero() { Err(SessionError::Timeout) } else { Ok(Some(left)) }
     }
 
-    pub(crate) fn read_tls(&mut self, from: &mut dyn io::Read) -> Result<(), SessionError> {
-        if self.tls.read_tls(from)? == 0 {
-            return Err(SessionError::Truncated);
-        }
-        self.process()
+    /// Where to read what the peer sends, once [`decrypt`](Self::decrypt) has nothing left; `None`: it has.
+    pub(crate) fn room(&mut self) -> Option<&mut [u8]> {
+        if self.inbox.is_empty() { Some(self.inbox.room()) } else { None }
     }
 
-    fn process(&mut self) -> Result<(), SessionError> {
-        self.tls.process_new_packets()?;
+    /// So many bytes came.
+    ///
+    /// # Errors
+    /// None: the peer has gone.
+    pub(crate) fn came(&mut self, count: usize) -> Result<(), SessionError> {
+        if count == 0 {
+            return Err(SessionError::Truncated);
+        }
+        self.inbox.came(count);
         Ok(())
+    }
+
+    /// Decrypts what has come, up to the first data: TLS takes no more while some wait in it. Whether it took
+    /// anything.
+    pub(crate) fn decrypt(&mut self) -> Result<bool, SessionError> {
+        let mut has_taken = false;
+        while self.tls.wants_read() && !self.inbox.is_empty() {
+            let count = self.tls.read_tls(&mut self.inbox.rest())?;
+            self.inbox.took(count);
+            self.tls.process_new_packets()?;
+            has_taken = true;
+        }
+        Ok(has_taken)
     }
 
     pub(crate) fn wants_write(&self) -> bool {

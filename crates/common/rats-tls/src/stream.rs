@@ -164,7 +164,15 @@ impl<T: Transport> Stream<T> {
     /// Waits for the peer.
     fn fill(&mut self) -> Result<(), SessionError> {
         self.send()?;
-        self.engine.read_tls(&mut self.transport)
+        if let Some(room) = self.engine.room() {
+            match self.transport.read(room) {
+                Ok(count) => self.engine.came(count)?,
+                // Callers come again, with the time that is left.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.engine.decrypt().map(|_| ())
     }
 
     /// Sends all that is to be sent, within the time that the peer has left.
@@ -180,8 +188,11 @@ impl<T: Transport> Stream<T> {
 
     fn flush_tls(&mut self) -> io::Result<()> {
         while self.engine.wants_write() {
-            if self.engine.write_tls(&mut self.transport)? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match self.engine.write_tls(&mut self.transport) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         self.transport.flush()

@@ -87,6 +87,32 @@ async fn an_idle_session_is_asked_for_new_evidence() {
     server.await.unwrap();
 }
 
+/// TLS takes nothing while a record's worth of decrypted data waits in it.
+#[tokio::test]
+async fn small_records_that_come_with_the_end_of_a_large_one_are_taken() {
+    let (near, far) = duplex(1 << 20);
+    let (client, server) = (Arc::new(verifier()), Arc::new(attester()));
+    let opened = tokio::join!(
+        AsyncStream::connect(near, name(), &client),
+        AsyncStream::accept(far, &server)
+    );
+    let (mut client, mut server) = (opened.0.unwrap(), opened.1.unwrap());
+    // Header and body fill one record; then 600 records of a byte each, all before the first read.
+    server.write_all(&[1; (16 << 10) - 5]).await.unwrap();
+    for _ in 0..600 {
+        server.write_all(&[2]).await.unwrap();
+    }
+    server.close().await.unwrap();
+    let (mut got, mut buffer) = (Vec::<u8>::new(), [0; 1 << 10]);
+    loop {
+        match client.read(&mut buffer).await.unwrap() {
+            0 => break,
+            count => got.extend(&buffer[..count]),
+        }
+    }
+    assert_eq!(got, [vec![1; (16 << 10) - 5], vec![2; 600]].concat());
+}
+
 #[tokio::test]
 async fn a_refusal_is_told() {
     let (near, far) = duplex(1 << 16);
