@@ -2,18 +2,15 @@
 
 use crate::claims::Claims;
 use crate::frame::Format;
+use crate::judge::Judge;
 use crate::party::{Accepted, Appraiser, Refusal};
 use crate::session::{Offered, Received};
 use attestation::crypto::Ring;
 use attestation::policy::Level;
 use attestation::{
-    Collateral, Decision, ExpectedReportData, KnownPlatforms, Now, Policy, ReferenceValues,
-    VerifiedCollateral, Verifier,
+    Collateral, ExpectedReportData, Now, Policy, ReferenceValues, VerifiedCollateral, Verifier,
 };
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Platforms whose certificates are remembered, about 10 KiB each.
-const PLATFORMS: usize = 256;
 
 /// Where verified collateral comes from. It is asked for each evidence; a source that is slow keeps its own.
 pub trait CollateralSource: Send + Sync {
@@ -42,14 +39,10 @@ pub type Look = Box<dyn Fn(&Accepted) -> Result<(), Refusal> + Send + Sync>;
 
 /// Accepts evidence by a policy.
 pub struct PolicyAppraiser<S> {
-    verifier: Verifier<Ring>,
-    policy: Policy,
-    references: ReferenceValues,
-    source: S,
-    clock: Clock,
+    judge: Judge<S>,
     instance_id: Option<[u8; 16]>,
+    formats: Vec<Format>,
     look: Option<Look>,
-    known: Mutex<KnownPlatforms>,
 }
 
 impl<S: CollateralSource> PolicyAppraiser<S> {
@@ -57,21 +50,17 @@ impl<S: CollateralSource> PolicyAppraiser<S> {
     #[must_use]
     pub fn new(verifier: Verifier<Ring>, policy: Policy, source: S, clock: Clock) -> Self {
         Self {
-            verifier,
-            policy,
-            references: ReferenceValues::default(),
-            source,
-            clock,
+            judge: Judge::new(verifier, policy, source, clock),
             instance_id: None,
+            formats: vec![Format::Sgx, Format::Tdx],
             look: None,
-            known: Mutex::new(KnownPlatforms::with_limit(PLATFORMS)),
         }
     }
 
     /// With reference values for the policy's names.
     #[must_use]
     pub fn references(mut self, references: ReferenceValues) -> Self {
-        self.references = references;
+        self.judge.references = references;
         self
     }
 
@@ -82,6 +71,13 @@ impl<S: CollateralSource> PolicyAppraiser<S> {
         self
     }
 
+    /// Only evidence of these formats, best first, in place of every quote.
+    #[must_use]
+    pub fn accepting(mut self, formats: &[Format]) -> Self {
+        self.formats = formats.to_vec();
+        self
+    }
+
     /// With a last look at what would be accepted.
     #[must_use]
     pub fn look(mut self, look: Look) -> Self {
@@ -89,36 +85,16 @@ impl<S: CollateralSource> PolicyAppraiser<S> {
         self
     }
 
-    fn examine(&self, received: &Received, claims: &Claims) -> Result<Accepted, Refusal> {
+    fn decide(&self, received: &Received) -> Result<Accepted, Refusal> {
+        self.judge.check_level(Level::Bound)?;
+        let claims = Claims::decode(&received.offered.claims).map_err(Refusal::Claims)?;
         // A SHA-384 digest and the tag: neither empty nor zero.
         let expected = ExpectedReportData::new(&received.expected_report_data())
             .expect("bound report data are 64 bytes that end in the tag")
             .with_config_digest(claims.config_digest);
-        let now = (self.clock)();
-        let collateral = self
-            .source
-            .collateral(&self.verifier, &received.offered, now)
-            .map_err(Refusal::Collateral)?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut examination =
-            self.verifier.examine_with(&received.offered.evidence, &collateral, &known, now);
-        if let Some(platform) = examination.take_platform() {
-            known.insert(platform);
-        }
-        drop(known);
-        let verdict = Box::new(examination.appraise(&self.policy, &self.references, &expected));
-        if verdict.verdict != Decision::Accepted {
-            return Err(Refusal::Verdict(verdict));
-        }
-        Ok(Accepted { verdict, claims: claims.clone() })
-    }
-
-    fn decide(&self, received: &Received) -> Result<Accepted, Refusal> {
-        if self.policy.level != Level::Bound {
-            return Err(Refusal::Level { expected: self.policy.level, got: Level::Bound });
-        }
-        let claims = Claims::decode(&received.offered.claims).map_err(Refusal::Claims)?;
-        let accepted = self.examine(received, &claims)?;
+        let verdict = self.judge.decide(&received.offered, &expected, self.judge.now())?;
+        let accepted = Accepted { verdict, claims };
+        let claims = &accepted.claims;
         if let Some(expected) = self.instance_id.filter(|id| *id != claims.instance_id) {
             return Err(Refusal::Instance { expected, got: claims.instance_id });
         }
@@ -135,11 +111,11 @@ impl<S: CollateralSource> Appraiser for PolicyAppraiser<S> {
     }
 
     fn formats(&self) -> Vec<Format> {
-        vec![Format::Sgx, Format::Tdx]
+        self.formats.clone()
     }
 
     fn generation(&self) -> u64 {
-        self.source.generation()
+        self.judge.source.generation()
     }
 }
 

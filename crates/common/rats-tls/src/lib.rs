@@ -25,6 +25,8 @@ pub mod frame;
 #[cfg(feature = "std")]
 mod inbox;
 #[cfg(feature = "std")]
+mod judge;
+#[cfg(feature = "std")]
 mod party;
 pub mod session;
 #[cfg(feature = "std")]

@@ -4,28 +4,23 @@ use super::certificate::CompatPeer;
 use super::encoding::Kind;
 use crate::appraiser::{Clock, CollateralSource};
 use crate::frame::Format;
+use crate::judge::Judge;
 use crate::party::Refusal;
 use crate::session::Offered;
+use crate::tls::tls13_signatures;
 use attestation::crypto::Ring;
 use attestation::policy::Level;
-use attestation::{Decision, ExpectedReportData, Policy, ReferenceValues, Verdict, Verifier};
+use attestation::{ExpectedReportData, Policy, ReferenceValues, Verdict, Verifier};
 use core::fmt;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{ring, verify_tls13_signature};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerIncompatible,
-    ServerConfig, SignatureScheme, version,
-};
+use rustls::{CertificateError, ClientConfig, Error, OtherError, ServerConfig, version};
 use std::sync::Arc;
 
 /// Accepts certificates of this level by a policy that names it.
 pub struct CompatAppraiser<S> {
-    verifier: Verifier<Ring>,
-    policy: Policy,
-    references: ReferenceValues,
-    source: S,
-    clock: Clock,
+    judge: Judge<S>,
 }
 
 impl<S> fmt::Debug for CompatAppraiser<S> {
@@ -38,13 +33,13 @@ impl<S: CollateralSource> CompatAppraiser<S> {
     /// Under one anchor, by one policy.
     #[must_use]
     pub fn new(verifier: Verifier<Ring>, policy: Policy, source: S, clock: Clock) -> Self {
-        Self { verifier, policy, references: ReferenceValues::default(), source, clock }
+        Self { judge: Judge::new(verifier, policy, source, clock) }
     }
 
     /// With reference values for the policy's names.
     #[must_use]
     pub fn references(mut self, references: ReferenceValues) -> Self {
-        self.references = references;
+        self.judge.references = references;
         self
     }
 
@@ -53,14 +48,12 @@ impl<S: CollateralSource> CompatAppraiser<S> {
     /// # Errors
     /// The policy names another level, the certificate is none of this one, or its evidence is refused.
     pub fn appraise(&self, certificate: &[u8]) -> Result<Verdict, Box<Refusal>> {
-        self.decide(certificate).map_err(Box::new)
+        self.decide(certificate).map(|verdict| *verdict).map_err(Box::new)
     }
 
-    fn decide(&self, certificate: &[u8]) -> Result<Verdict, Refusal> {
-        if self.policy.level != Level::Compat {
-            return Err(Refusal::Level { expected: self.policy.level, got: Level::Compat });
-        }
-        let now = (self.clock)();
+    fn decide(&self, certificate: &[u8]) -> Result<Box<Verdict>, Refusal> {
+        self.judge.check_level(Level::Compat)?;
+        let now = self.judge.now();
         let peer = CompatPeer::read(certificate, now.seconds).map_err(Refusal::Compat)?;
         if peer.kind != Kind::Quote {
             return Err(Refusal::Denied {
@@ -75,20 +68,9 @@ impl<S: CollateralSource> CompatAppraiser<S> {
             claims: vec![],
             endorsements: vec![],
         };
-        let collateral =
-            self.source.collateral(&self.verifier, &offered, now).map_err(Refusal::Collateral)?;
         let expected = ExpectedReportData::new(&peer.expected_report_data)
             .expect("a digest and zeros are 64 bytes and not all zero");
-        let known = attestation::KnownPlatforms::default();
-        let verdict = self
-            .verifier
-            .examine_with(&offered.evidence, &collateral, &known, now)
-            .appraise(&self.policy, &self.references, &expected);
-        if verdict.verdict == Decision::Accepted {
-            Ok(verdict)
-        } else {
-            Err(Refusal::Verdict(Box::new(verdict)))
-        }
+        self.judge.decide(&offered, &expected, now)
     }
 }
 
@@ -151,26 +133,5 @@ impl<S: CollateralSource> ServerCertVerifier for Evidence<S> {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }

@@ -1,17 +1,16 @@
 //! Configurations of both ends, and what is checked once a handshake is done.
 
-use super::Identity;
+use super::{Identity, tls13_signatures};
 use crate::error::SessionError;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    Connection, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind, PeerIncompatible,
-    ProtocolVersion, SignatureScheme, version,
+    Connection, DistinguishedName, Error, HandshakeKind, ProtocolVersion, SignatureScheme, version,
 };
 use std::sync::Arc;
 
@@ -24,11 +23,10 @@ pub const ALPN: &[u8] = b"eaa-bound/1";
 /// The cryptography does not do TLS 1.3.
 pub fn client(identity: Option<&Identity>) -> Result<ClientConfig, Error> {
     let provider = provider();
-    let carrier = Arc::new(Carrier(provider.signature_verification_algorithms));
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(carrier);
+        .with_custom_certificate_verifier(Arc::new(Carrier));
     let mut config = match identity {
         Some(identity) => builder.with_client_cert_resolver(Arc::new(Only(identity.certified()))),
         None => builder.with_no_client_auth(),
@@ -45,11 +43,10 @@ pub fn client(identity: Option<&Identity>) -> Result<ClientConfig, Error> {
 /// The cryptography does not do TLS 1.3.
 pub fn server(identity: &Identity, asks_client: bool) -> Result<ServerConfig, Error> {
     let provider = provider();
-    let carrier = Arc::new(Carrier(provider.signature_verification_algorithms));
     let builder =
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&version::TLS13])?;
     let builder = if asks_client {
-        builder.with_client_cert_verifier(carrier)
+        builder.with_client_cert_verifier(Arc::new(Carrier))
     } else {
         builder.with_no_client_auth()
     };
@@ -105,21 +102,7 @@ impl ResolvesClientCert for Only {
 
 /// Takes any certificate as what it is, a carrier of a key, and checks that its holder signed the handshake.
 #[derive(Debug)]
-struct Carrier(WebPkiSupportedAlgorithms);
-
-impl Carrier {
-    fn verify_13(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-}
-
-/// TLS 1.2 is not offered; whoever asks all the same gets nothing.
-const TLS12: Error = Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered);
+struct Carrier;
 
 impl ServerCertVerifier for Carrier {
     fn verify_server_cert(
@@ -133,27 +116,7 @@ impl ServerCertVerifier for Carrier {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(TLS12)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify_13(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
+    tls13_signatures!();
 }
 
 impl ClientCertVerifier for Carrier {
@@ -170,25 +133,5 @@ impl ClientCertVerifier for Carrier {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(TLS12)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify_13(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
+    tls13_signatures!();
 }

@@ -6,10 +6,12 @@
 
 mod config;
 mod identity;
+mod signatures;
 
 pub(crate) use config::check;
 pub use config::{ALPN, client, server};
 pub use identity::{Identity, IdentityError};
+pub(crate) use signatures::{signature_algorithms, tls13_signatures, verify_signature};
 
 use crate::binding::{Digest, ExportFault, Exporter, NO_KEY, key_digest};
 use crate::session::Keys;
