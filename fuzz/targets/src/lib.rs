@@ -72,4 +72,5 @@ targets! {
     session_claims: |bytes| rats_tls::claims::Claims::decode(bytes).is_ok();
     compat_evidence: |bytes| rats_tls::compat::decode_evidence(bytes).is_ok();
     client_hello: |bytes| inclavared::hello::fuzz(bytes);
+    legacy_certificate: |bytes| rats_tls::compat::Legacy::find(bytes).is_some();
 }

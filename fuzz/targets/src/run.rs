@@ -21,7 +21,9 @@ mod session;
 pub use dcap::{certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info};
 pub(crate) use dcap::{is_certificate, is_collateral, is_policy, is_qe_identity, is_tcb_info};
 pub(crate) use session::feed;
-pub use session::{client_hello, compat_evidence, session_claims, session_frames};
+pub use session::{
+    client_hello, compat_evidence, legacy_certificate, session_claims, session_frames,
+};
 
 /// SGXS streams.
 pub fn sgxs(bytes: &[u8]) {

@@ -27,7 +27,9 @@ mod session;
 pub(crate) use dcap::{
     certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info,
 };
-pub(crate) use session::{client_hello, compat_evidence, session_claims, session_frames};
+pub(crate) use session::{
+    client_hello, compat_evidence, legacy_certificate, session_claims, session_frames,
+};
 
 pub(crate) fn sgxs() -> Vec<Vec<u8>> {
     let ecreate = Ecreate { ssaframesize_pages: 1, size: 0x10000 };

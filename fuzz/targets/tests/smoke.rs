@@ -59,5 +59,5 @@ tests! {
     hostcall_request hostcall_reply host_quote bound_record snp_report snp_key snp_table ear_token
     aesm_request aesm_reply
     quote certificate pck_extension crl tcb_info qe_identity collateral policy
-    session_frames session_claims compat_evidence client_hello
+    session_frames session_claims compat_evidence client_hello legacy_certificate
 }

@@ -166,9 +166,43 @@ fn older_forms_are_named_in_the_refusal() {
         CompatPeer::read(certificate.der(), WITHIN).unwrap_err()
     };
     let fault = with(&[1, 2, 840, 113_741, 1337, 6], b"quote");
-    assert!(fault.to_string().ends_with("got an Enclave-TLS quote without claims"), "{fault}");
+    let named = "got an Enclave-TLS certificate with 5 bytes that are not a quote";
+    assert!(fault.to_string().ends_with(named), "{fault}");
     let fault = with(&[1, 2, 3, 4], b"");
     assert_eq!(fault, CompatFault::NoEvidence { legacy: None });
     let fault = with(&[2, 23, 133, 5, 4, 9], b"\xd9\xea\x60\x80");
     assert!(matches!(fault, CompatFault::Encoding(EncodingFault::Item { .. })), "{fault}");
+}
+
+/// What a peer sends costs no more than reading it once: sizes are bounded before anything is followed.
+#[test]
+fn large_and_deep_certificates_are_refused() {
+    let fault = CompatPeer::read(&vec![0x30; 1 << 20], WITHIN).unwrap_err();
+    let text = "peer's certificate: expected at most 16384 bytes, got 1048576";
+    assert_eq!(fault.to_string(), text);
+    // Sequences in sequences, 3,000 of them, each with its length in full.
+    let mut deep = Vec::new();
+    for _ in 0..3000 {
+        let length = (deep.len() as u16).to_be_bytes();
+        deep = [&[0x30, 0x82], &length[..], &deep].concat();
+    }
+    let fault = CompatPeer::read(&deep, WITHIN).unwrap_err();
+    assert!(matches!(fault, CompatFault::Certificate(_)), "{fault}");
+
+    let with = |value: &[u8]| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::default();
+        let arcs = &[2, 23, 133, 5, 4, 9];
+        let extension = rcgen::CustomExtension::from_oid_content(arcs, value.to_vec());
+        parameters.custom_extensions.push(extension);
+        let certificate = parameters.self_signed(&key).unwrap();
+        CompatPeer::read(certificate.der(), WITHIN).unwrap_err().to_string()
+    };
+    // Arrays in arrays where the evidence should be.
+    let said = with(&[&b"\xd9\xea\x60\x82"[..], &[0x81; 10_000]].concat());
+    let expected = "peer's certificate: cbor: expected a byte string of definite length at byte 4, got something else";
+    assert_eq!(said, expected);
+    // A map that says that it has 100,000 entries.
+    let said = with(b"\xd9\xea\x60\x82\x41\x00\x45\xba\x00\x01\x86\xa0");
+    assert_eq!(said, "peer's certificate: claims: expected at most 64, got 100000");
 }

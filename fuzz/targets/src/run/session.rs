@@ -95,3 +95,15 @@ pub fn compat_evidence(bytes: &[u8]) {
 pub fn client_hello(bytes: &[u8]) {
     inclavared::hello::fuzz(bytes);
 }
+
+/// Certificates: read, or refused with what they hold; either way with a line to say.
+pub fn legacy_certificate(bytes: &[u8]) {
+    let legacy = compat::Legacy::find(bytes);
+    match compat::CompatPeer::read(bytes, 1_700_000_000) {
+        Err(fault) => assert!(fault.to_string().len() < 1024),
+        Ok(peer) => assert!(peer.evidence.len() < bytes.len()),
+    }
+    if let Some(legacy) = legacy {
+        assert!(legacy.to_string().len() < 512);
+    }
+}

@@ -86,3 +86,12 @@ pub(crate) fn client_hello() -> Vec<Vec<u8>> {
         })
         .to_vec()
 }
+
+pub(crate) fn legacy_certificate() -> Vec<Vec<u8>> {
+    vec![
+        include_bytes!("../../../../crates/common/rats-tls/tests/vectors/enclave-tls-report.der")
+            .to_vec(),
+        include_bytes!("../../../../crates/common/rats-tls/tests/vectors/enclave-tls-ias.der")
+            .to_vec(),
+    ]
+}

@@ -4,10 +4,11 @@ use super::encoding::{
     CompatClaims, EncodingFault, HashAlgorithm, Kind, decode_claims, decode_evidence,
     encode_claims, encode_evidence, report_data,
 };
+use super::legacy::Legacy;
 use crate::tls::IdentityError;
 use attestation::crypto::{Algorithm, Ring};
 use attestation::time::Validity;
-use attestation::x509::{Certificate, Extension, X509Error};
+use attestation::x509::{Certificate, X509Error};
 use core::fmt;
 use rcgen::{
     CertificateParams, CustomExtension, DnType, IsCa, KeyPair, PublicKeyData as _, SerialNumber,
@@ -18,15 +19,6 @@ use std::collections::BTreeMap;
 /// tcg-dice-conceptual-message-wrapper.
 const EVIDENCE: &str = "2.23.133.5.4.9";
 const EVIDENCE_ARCS: &[u64] = &[2, 23, 133, 5, 4, 9];
-
-/// Extensions that older peers put a bare quote into. Nothing binds the key there, so that they are named in the
-/// refusal and not read.
-const LEGACY: &[(&str, &str)] = &[
-    ("0.6.9.42.840.113741.1337.6", "a Gramine or Enclave-TLS quote without claims"),
-    ("1.2.840.113741.1.13.1", "an SGX SDK quote without claims"),
-    ("1.2.840.113741.1337.6", "an Enclave-TLS quote without claims"),
-    ("1.2.840.113741.1337.14", "an Enclave-TLS local report without claims"),
-];
 
 /// A certificate of this level whose structure holds: it signs itself, and its claims name its own key. Whether
 /// the evidence is genuine is not yet known.
@@ -51,10 +43,10 @@ pub enum CompatFault {
     Certificate(X509Error),
     /// Not signed by its own key.
     Signature,
-    /// No evidence; what else was there.
+    /// No evidence; what an older certificate holds in its place.
     NoEvidence {
-        /// A known extension of older peers, in words.
-        legacy: Option<&'static str>,
+        /// Named, and not accepted: nothing in it says for what it was made.
+        legacy: Option<Box<Legacy>>,
     },
     /// Evidence or claims that cannot be read.
     Encoding(EncodingFault),
@@ -117,11 +109,15 @@ impl CompatPeer {
     /// # Errors
     /// Whatever does not hold first.
     pub fn read(der: &[u8], now: u64) -> Result<Self, CompatFault> {
-        let certificate = Certificate::parse(der).map_err(CompatFault::Certificate)?;
-        let find = |name: &str| certificate.extensions().find(|found| is(found, name));
-        let Some(extension) = find(EVIDENCE) else {
-            let legacy = LEGACY.iter().find(|(name, _)| find(name).is_some());
-            return Err(CompatFault::NoEvidence { legacy: legacy.map(|(_, what)| *what) });
+        let older = || Legacy::find(der).map(Box::new);
+        // Enclave-TLS's own are no certificates to a strict reader.
+        let certificate = Certificate::parse(der).map_err(|error| match older() {
+            Some(legacy) => CompatFault::NoEvidence { legacy: Some(legacy) },
+            None => CompatFault::Certificate(error),
+        })?;
+        let evidence = certificate.extensions().find(|found| found.oid.to_string() == EVIDENCE);
+        let Some(extension) = evidence else {
+            return Err(CompatFault::NoEvidence { legacy: older() });
         };
         if !signs_itself(&certificate) {
             return Err(CompatFault::Signature);
@@ -144,10 +140,6 @@ impl CompatPeer {
             validity: certificate.validity,
         })
     }
-}
-
-fn is(extension: &Extension<'_>, name: &str) -> bool {
-    extension.oid.to_string() == name
 }
 
 /// rats-tls signs with P-256, Gramine and the SGX SDK with P-384 and still SHA-256.

@@ -12,6 +12,8 @@
 mod certificate;
 mod encoding;
 #[cfg(feature = "std")]
+mod legacy;
+#[cfg(feature = "std")]
 mod tls;
 
 #[cfg(feature = "std")]
@@ -20,5 +22,7 @@ pub use encoding::{
     CompatClaims, EncodingFault, HashAlgorithm, Kind, decode_claims, decode_evidence,
     encode_claims, encode_evidence, report_data,
 };
+#[cfg(feature = "std")]
+pub use legacy::{Enclave, Held, Legacy, Maker};
 #[cfg(feature = "std")]
 pub use tls::{CompatAppraiser, client, server};

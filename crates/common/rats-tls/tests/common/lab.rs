@@ -14,7 +14,7 @@ use rats_tls::frame::Format;
 use rats_tls::{AttestError, Attester, FromPeer, Offered, Party, PolicyAppraiser};
 use sgx::attributes::{AttributeFlags, Attributes, Miscselect, Xfrm};
 use sgx::einit::Identity;
-use sgx::report::{EMULATED_CPUSVN, Targetinfo};
+use sgx::report::{EMULATED_CPUSVN, Report, Targetinfo};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -104,10 +104,19 @@ impl Enclave {
         Collateral::from_json(&self.collateral).expect("our own")
     }
 
+    /// As its attester sends it.
+    pub fn collateral_json(&self) -> &[u8] {
+        &self.collateral
+    }
+
     pub fn quote(&self, data: &[u8; 64]) -> Vec<u8> {
         let target = Targetinfo::from_bytes(&self.platform.target_info());
-        let report = cpu(self.cpu).ereport(&self.identity, &target, data, &[0x44; 32]);
+        let report = self.report(&target, data);
         self.platform.quote(&report.to_bytes()).expect("a report of its own CPU")
+    }
+
+    pub fn report(&self, target: &Targetinfo, data: &[u8; 64]) -> Report {
+        cpu(self.cpu).ereport(&self.identity, target, data, &[0x44; 32])
     }
 
     pub fn party(self) -> Party {
