@@ -17,7 +17,7 @@ use sgx::attributes::AttributeFlags;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 fn open(
@@ -181,6 +181,82 @@ fn evidence_of_a_second_genuine_enclave_is_refused() {
     assert!(client.contains("report"), "{client}");
 }
 
+/// Genuine quotes of the right enclave that are not over this session's report data.
+#[test]
+fn evidence_that_says_something_else_is_refused() {
+    struct Says(Enclave, fn([u8; 64]) -> [u8; 64]);
+    impl Attester for Says {
+        fn attest(&self, binding: &Binding, formats: &[u16]) -> Result<Offered, AttestError> {
+            let offered = self.0.attest(binding, formats)?;
+            let right = binding.report_data(&offered.claims);
+            Ok(Offered { evidence: self.0.quote(&(self.1)(right)), ..offered })
+        }
+    }
+    let says = |change| {
+        let server = Says(Enclave::new(1, 0x11), change);
+        let (client, _) =
+            open(verifier(policy(0x11, "")), Party::attester(Arc::new(server)).unwrap());
+        let line = client.map(|_| ()).unwrap_err().to_string();
+        let got = line.split("got ").nth(1).unwrap_or_default().to_owned();
+        assert!(line.starts_with("evidence refused: binding.report_data: failed: "), "{line}");
+        assert_eq!(line.matches("failed").count(), 1, "{line}");
+        got
+    };
+    // Nothing at all: a verifier that expects nothing would be content.
+    assert!(says(|_| [0; 64]).starts_with(&"00".repeat(64)));
+    // A quote oracle: a program quotes whatever it is told, but for the tag, which its device refuses.
+    let untagged = says(|mut right| {
+        right[48..].fill(0);
+        right
+    });
+    assert!(untagged.contains(&"00".repeat(16)), "{untagged}");
+    // The tag alone, and the digest with another end.
+    says(|mut right| {
+        right[..48].fill(0);
+        right
+    });
+    says(|mut right| {
+        right[63] = 1;
+        right
+    });
+}
+
+/// The attester makes one quote and sends it to everyone, as peers with a cache do.
+#[test]
+fn a_quote_that_was_made_for_another_session_is_refused() {
+    struct Cached(Enclave, Mutex<Option<Offered>>);
+    impl Attester for Cached {
+        fn attest(&self, binding: &Binding, formats: &[u16]) -> Result<Offered, AttestError> {
+            let mut cached = self.1.lock().unwrap();
+            if cached.is_none() {
+                *cached = Some(self.0.attest(binding, formats)?);
+            }
+            Ok(cached.clone().unwrap())
+        }
+    }
+    let server = Cached(Enclave::new(1, 0x11), Mutex::default());
+    let server = Party::attester(Arc::new(server)).unwrap();
+    let client = verifier(policy(0x11, ""));
+    assert!(open(client.clone(), server.clone()).0.is_ok());
+    let (second, _) = open(client, server);
+    let line = second.map(|_| ()).unwrap_err().to_string();
+    assert!(line.starts_with("evidence refused: binding.report_data: failed: "), "{line}");
+}
+
+#[test]
+fn claims_that_shadow_the_platforms_are_refused() {
+    let mut enclave = Enclave::new(1, 0x11);
+    enclave.claims.custom = [("config-digest".to_owned(), vec![2; 32])].into();
+    assert_eq!(
+        refused(policy(0x11, ""), enclave),
+        "evidence refused: claims: expected no claim of the program's named config-digest, got one"
+    );
+    let mut enclave = Enclave::new(1, 0x11);
+    enclave.claims.custom = (0..62).map(|index| (index.to_string(), vec![])).collect();
+    let line = refused(policy(0x11, ""), enclave);
+    assert_eq!(line, "evidence refused: claims: expected at most 64, got 65");
+}
+
 #[test]
 fn a_policy_for_certificates_takes_no_bound_evidence_and_the_reverse() {
     let line = refused(policy(0x11, "level = 'compat'"), Enclave::new(1, 0x11));
@@ -194,6 +270,20 @@ fn a_signer_without_product_and_version_is_no_policy() {
     let signer = "22".repeat(32);
     let text = format!("roots = ['{root}']\n[[mrsigner]]\nmrsigner = '{signer}'\n");
     assert!(Policy::from_toml(&text).unwrap_err().to_string().contains("isvprodid"));
+    let text = format!("{text}isvprodid = 7\n");
+    assert!(Policy::from_toml(&text).unwrap_err().to_string().contains("min_isvsvn"));
+    // With both: the product and its version count.
+    let with = |prodid: u16, svn: u16| {
+        let text = format!(
+            "roots = ['{root}']\ntee = 'emulated'\n[[mrsigner]]\nmrsigner = '{signer}'\nisvprodid = {prodid}\nmin_isvsvn = {svn}\n"
+        );
+        Policy::from_toml(&text).unwrap()
+    };
+    assert!(open(verifier(with(7, 8)), Enclave::new(1, 0x11).party()).0.is_ok());
+    for policy in [with(6, 8), with(7, 9)] {
+        let line = refused(policy, Enclave::new(1, 0x11));
+        assert!(line.starts_with("evidence refused: policy.measurement: failed: "), "{line}");
+    }
 }
 
 /// The compat level's own handshake: the certificate is the evidence, and the policy decides on it.

@@ -374,3 +374,100 @@ fn configurations_that_open_nothing_are_refused() {
     let keyless = Keys { peer: NO_KEY, ..keys };
     assert_eq!(refused(config(flags(false, true)), keyless), "peer's key");
 }
+
+#[test]
+fn own_hello_sent_back_is_refused() {
+    let (mut a, mut b) = pair(flags(true, true), flags(true, true));
+    a.inbox = a.session.take_output();
+    let fault = a.step().unwrap_err();
+    assert_eq!(fault.to_string(), "frame: expected a hello, got a client's hello");
+    b.inbox = b.session.take_output();
+    let fault = b.step().unwrap_err();
+    assert_eq!(fault.to_string(), "frame: expected a hello, got a server's hello");
+}
+
+#[test]
+fn evidence_of_the_first_epoch_is_refused_in_the_second() {
+    let keep = |as_it_is: bool| {
+        let (mut a, mut b) = pair(flags(false, true), flags(true, false));
+        b.inbox = a.session.take_output();
+        b.step().unwrap();
+        let opening = b.session.take_output();
+        let evidence = opening[opening.len() - evidence_length(&opening)..].to_vec();
+        a.inbox = opening;
+        assert_eq!(a.step(), Ok(()));
+        assert_eq!(run(&mut a, &mut b), (Ok(()), Ok(())));
+        a.session.reattest().unwrap();
+        b.inbox = a.session.take_output();
+        b.step().unwrap();
+        // The answer to the Reattest, and the old evidence in place of the new.
+        let mut answer = b.session.take_output();
+        answer.truncate(5 + 36);
+        let mut evidence = evidence;
+        if !as_it_is {
+            evidence[8] = 1;
+        }
+        a.inbox = [answer, evidence].concat();
+        let fault = a.step().unwrap_err();
+        assert!(!a.session.is_open());
+        let output = a.session.take_output();
+        (fault, output)
+    };
+    let (fault, output) = keep(true);
+    assert_eq!(fault, Fault::Epoch { expected: 1, got: 0 });
+    assert!(output.ends_with(&Frame::Close(CloseReason::Protocol).encode()));
+    // Relabelled, it fails where it counts: in what the evidence itself says.
+    let (fault, output) = keep(false);
+    assert_eq!(fault, Fault::Refused);
+    assert!(output.ends_with(&Frame::Close(CloseReason::Reattestation).encode()));
+}
+
+#[test]
+fn one_evidence_for_two_sessions_is_refused_in_both_but_one() {
+    // Both verifiers ask at once; the attester has one answer.
+    let (mut first, mut server) = pair(flags(false, true), flags(true, false));
+    let (mut second, mut other) = pair(flags(false, true), flags(true, false));
+    second.tls = Secret(8);
+    other.tls = Secret(8);
+    server.inbox = first.session.take_output();
+    server.step().unwrap();
+    other.inbox = second.session.take_output();
+    other.step().unwrap();
+    let answer = server.session.take_output();
+    first.inbox = answer.clone();
+    second.inbox = answer;
+    assert_eq!(first.step(), Ok(()));
+    assert_eq!(second.step(), Err(Fault::Refused));
+}
+
+#[test]
+fn frames_out_of_turn_are_refused() {
+    let opened = || opens(flags(false, true), flags(true, false));
+    let refused = |bytes: &[u8]| {
+        let (mut a, _) = opened();
+        a.inbox = bytes.to_vec();
+        a.step().unwrap_err().to_string()
+    };
+    let verdict = Frame::Verdict { code: 0, text: String::new() }.encode();
+    assert!(refused(&verdict).ends_with("got a verdict"));
+    let hello =
+        rats_tls::frame::Hello { flags: flags(true, false), formats: vec![], nonce: [0; 32] };
+    assert!(refused(&Frame::ServerHello(hello).encode()).ends_with("got a second hello"));
+    let evidence = rats_tls::frame::Evidence {
+        epoch: 0,
+        format: 1,
+        evidence: vec![1],
+        claims: vec![],
+        endorsements: vec![],
+    };
+    assert!(refused(&Frame::Evidence(evidence).encode()).ends_with("got evidence"));
+    // An epoch that is skipped, and one again.
+    for epoch in [0, 2] {
+        let reattest = Frame::Reattest { nonce: [1; 32], epoch }.encode();
+        assert_eq!(refused(&reattest), format!("epoch: expected 1, got {epoch}"));
+    }
+    // A second Reattest while the first is under way: nothing piles up.
+    let once = Frame::Reattest { nonce: [1; 32], epoch: 1 }.encode();
+    let twice = [once, Frame::Reattest { nonce: [2; 32], epoch: 2 }.encode()].concat();
+    assert!(refused(&twice).ends_with("got re-attestation"), "{}", refused(&twice));
+}

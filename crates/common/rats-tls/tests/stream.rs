@@ -7,8 +7,10 @@ use rats_tls::binding::Binding;
 use rats_tls::{
     AttestError, Attester, CloseReason, Fault, Limited, Offered, Party, SessionError, Stream, tls,
 };
-use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, ServerConnection, StreamOwned};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
@@ -195,6 +197,82 @@ fn alpn_stripped_or_another_is_refused() {
     let (server, client) = plain_client(&[b"h2"]);
     assert!(matches!(server, SessionError::Tls(_)), "{server}");
     assert!(client.contains("NoApplicationProtocol"), "{client}");
+}
+
+/// The other way round: a server that speaks TLS and not the protocol.
+fn plain_server(change: impl FnOnce(&mut ServerConfig)) -> SessionError {
+    let (near, far) = UnixStream::pair().unwrap();
+    let client =
+        thread::spawn(move || Stream::connect(near, name(), &Arc::new(verifier())).err().unwrap());
+    let identity = tls::Identity::generate().unwrap();
+    let mut config = tls::server(&identity, false).unwrap();
+    change(&mut config);
+    let mut server = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), far);
+    let _ = server.write_all(b"HTTP/1.1 200 OK").and_then(|()| server.flush());
+    client.join().unwrap()
+}
+
+#[test]
+fn a_server_without_the_protocol_is_refused() {
+    let client = plain_server(|config| config.alpn_protocols.clear());
+    assert_eq!(client.to_string(), "alpn: expected eaa-bound/1, got none");
+    let client = plain_server(|config| config.alpn_protocols = vec![b"http/1.1".to_vec()]);
+    assert!(client.to_string().contains("NoApplicationProtocol"), "{client}");
+    // It agrees to the protocol and does not speak it: what it sends is never data.
+    let client = plain_server(|_| {});
+    let text = client.to_string();
+    assert!(
+        text.starts_with("frame type: expected") || text.starts_with("frame of type"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_session_is_never_resumed() {
+    // A server that gives tickets and takes early data, and a client of ours, twice.
+    let identity = tls::Identity::generate().unwrap();
+    let mut config = tls::server(&identity, false).unwrap();
+    config.session_storage = rustls::server::ServerSessionMemoryCache::new(32);
+    config.send_tls13_tickets = 4;
+    config.max_early_data_size = u32::MAX;
+    let (server, client) = (Arc::new(config), Arc::new(tls::client(None).unwrap()));
+    for _ in 0..2 {
+        let (near, far) = UnixStream::pair().unwrap();
+        let connection = ServerConnection::new(server.clone()).unwrap();
+        let answer = thread::spawn(move || {
+            let mut server = StreamOwned::new(connection, far);
+            server.write_all(b"x").and_then(|()| server.flush()).unwrap();
+            server.conn.handshake_kind()
+        });
+        let connection = ClientConnection::new(client.clone(), name()).unwrap();
+        let mut client = StreamOwned::new(connection, near);
+        assert!(client.conn.early_data().is_none());
+        client.read_exact(&mut [0]).unwrap();
+        assert_eq!(client.conn.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(answer.join().unwrap(), Some(HandshakeKind::Full));
+    }
+}
+
+/// The key in the certificate is not the one that signs: evidence would name a key that nobody holds.
+#[test]
+fn a_certificate_of_another_key_is_refused() {
+    #[derive(Debug)]
+    struct Swapped(Arc<CertifiedKey>);
+    impl ResolvesServerCert for Swapped {
+        fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(self.0.clone())
+        }
+    }
+    let made = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+    };
+    let ((certificate, _), (_, key)) = (made(), made());
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    let swapped = Swapped(Arc::new(CertifiedKey::new(vec![certificate], key)));
+    let client = plain_server(|config| config.cert_resolver = Arc::new(swapped));
+    assert_eq!(client.to_string(), "tls: invalid peer certificate: BadSignature");
 }
 
 #[test]
