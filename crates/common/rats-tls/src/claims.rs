@@ -15,6 +15,9 @@ pub const MAX_SIZE: usize = 4096;
 /// Most claims, of platform and program together.
 pub const MAX_CLAIMS: usize = 64;
 
+/// Longest runtime version that the bound device writes, in bytes.
+const MAX_RUNTIME_VERSION: usize = 32;
+
 const INSTANCE_ID: &str = "instance-id";
 const CONFIG_DIGEST: &str = "config-digest";
 const RUNTIME_VERSION: &str = "runtime-version";
@@ -65,11 +68,7 @@ impl Claims {
         if let Some(at) = (decoder.position() < buffer.len()).then(|| decoder.position()) {
             return Err(ClaimsFault::Encoding { at, expected: "the end" });
         }
-        for name in [INSTANCE_ID, CONFIG_DIGEST, RUNTIME_VERSION] {
-            if custom.contains_key(name) {
-                return Err(ClaimsFault::Shadows(name));
-            }
-        }
+        refuse_shadows(&custom)?;
         let mut fixed = |name| platform.remove(name).ok_or(ClaimsFault::Missing(name));
         let instance_id = sized(INSTANCE_ID, fixed(INSTANCE_ID)?)?;
         let config_digest = sized(CONFIG_DIGEST, fixed(CONFIG_DIGEST)?)?;
@@ -79,9 +78,7 @@ impl Claims {
             return Err(ClaimsFault::Unknown(name));
         }
         let claims = Self { instance_id, config_digest, runtime_version, custom };
-        if 3 + claims.custom.len() > MAX_CLAIMS {
-            return Err(ClaimsFault::TooMany(3 + claims.custom.len()));
-        }
+        claims.check_count()?;
         // Order, duplicates, lengths of lengths: whatever is not what we would write.
         let canonical = claims.encode();
         if canonical == buffer {
@@ -90,6 +87,36 @@ impl Claims {
             let at = canonical.iter().zip(buffer).take_while(|(a, b)| a == b).count();
             Err(ClaimsFault::Encoding { at, expected: "deterministic encoding" })
         }
+    }
+
+    /// Whether a peer would read a program's own claims, beside the longest of the platform's.
+    ///
+    /// # Errors
+    /// They are too many or too long, or one has the name of a claim of the platform's.
+    pub fn check_custom(custom: &Custom) -> Result<(), ClaimsFault> {
+        refuse_shadows(custom)?;
+        let claims = Self {
+            instance_id: [0; 16],
+            config_digest: [0; 32],
+            runtime_version: " ".repeat(MAX_RUNTIME_VERSION),
+            custom: custom.clone(),
+        };
+        claims.check_count()?;
+        let length = claims.encode().len();
+        if length > MAX_SIZE { Err(ClaimsFault::TooLong(length)) } else { Ok(()) }
+    }
+
+    fn check_count(&self) -> Result<(), ClaimsFault> {
+        let count = 3 + self.custom.len();
+        if count > MAX_CLAIMS { Err(ClaimsFault::TooMany(count)) } else { Ok(()) }
+    }
+}
+
+fn refuse_shadows(custom: &Custom) -> Result<(), ClaimsFault> {
+    let names = [INSTANCE_ID, CONFIG_DIGEST, RUNTIME_VERSION];
+    match names.into_iter().find(|name| custom.contains_key(*name)) {
+        Some(name) => Err(ClaimsFault::Shadows(name)),
+        None => Ok(()),
     }
 }
 
@@ -223,6 +250,18 @@ mod tests {
         for claims in [claims(), Claims { custom: Custom::new(), ..claims() }] {
             assert_eq!(Claims::decode(&claims.encode()), Ok(claims));
         }
+    }
+
+    #[test]
+    fn a_programs_claims_are_checked_before_they_are_sent() {
+        let custom = |name: &str, length| Custom::from([(name.to_string(), vec![0; length])]);
+        assert_eq!(Claims::check_custom(&custom("a", 3000)), Ok(()));
+        let long = Claims::check_custom(&custom("a", 4000));
+        assert!(matches!(long, Err(ClaimsFault::TooLong(_))), "{long:?}");
+        let shadow = Claims::check_custom(&custom("config-digest", 32));
+        assert_eq!(shadow, Err(ClaimsFault::Shadows("config-digest")));
+        let many = (0..62).map(|index| (index.to_string(), vec![])).collect();
+        assert_eq!(Claims::check_custom(&many), Err(ClaimsFault::TooMany(65)));
     }
 
     #[test]

@@ -140,17 +140,20 @@ impl Engine {
     }
 
     /// Whether the peer has closed, in good order.
+    #[cfg(feature = "tokio")]
     pub(crate) const fn has_closed(&self) -> bool {
         self.has_closed
     }
 
     /// Whether so much waits to be sent that nothing more of the peer is taken in: it may ask for evidence
     /// without ever reading it.
+    #[cfg(feature = "tokio")]
     pub(crate) const fn is_full(&self) -> bool {
         self.unsent > 2 * LONGEST_DATA
     }
 
     /// When to look at the session again though nothing came: the peer's time is over, or its evidence old.
+    #[cfg(feature = "tokio")]
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         let due = || {
             let interval = self.party.interval.filter(|_| self.party.appraiser.is_some())?;

@@ -27,8 +27,12 @@ mod inbox;
 #[cfg(feature = "std")]
 mod judge;
 #[cfg(feature = "std")]
+pub mod names;
+#[cfg(feature = "std")]
 mod party;
 pub mod session;
+#[cfg(feature = "std")]
+mod setup;
 #[cfg(feature = "std")]
 mod stream;
 #[cfg(feature = "std")]
@@ -44,6 +48,8 @@ pub use device::Device;
 pub use error::SessionError;
 #[cfg(feature = "std")]
 pub use party::{Accepted, Appraiser, AttestError, Attester, Limited, Party, Refusal};
+#[cfg(feature = "std")]
+pub use setup::{Setup, SetupError};
 #[cfg(feature = "std")]
 pub use stream::{Stream, Transport};
 

@@ -23,6 +23,12 @@ pub trait Attester: Send + Sync {
     fn attest(&self, binding: &Binding, formats: &[u16]) -> Result<Offered, AttestError>;
 }
 
+impl<A: Attester + ?Sized> Attester for Arc<A> {
+    fn attest(&self, binding: &Binding, formats: &[u16]) -> Result<Offered, AttestError> {
+        (**self).attest(binding, formats)
+    }
+}
+
 /// Verifies evidence.
 pub trait Appraiser: Send + Sync {
     /// Decides on evidence: genuine, what the policy wants, and bound to exactly this session.

@@ -1,0 +1,273 @@
+//! A party from files, for programs and for the C interface: a policy, the root it trusts, and where evidence
+//! comes from.
+//!
+//! Nothing has a default that accepts: an end that verifies needs a policy and a root, an end that attests needs
+//! the directory of its attestation device. Files are read when the party is made, once.
+
+use crate::appraiser::{CollateralSource, Fixed, FromPeer, PolicyAppraiser};
+use crate::binding::Role;
+use crate::claims::{Claims, ClaimsFault, Custom};
+use crate::device::Device;
+use crate::frame::Format;
+use crate::party::{Appraiser, Attester, Party};
+use crate::tls::IdentityError;
+use attestation::anchor::AnchorError;
+use attestation::collateral::{CollateralError, MAX_COLLATERAL_BYTES};
+use attestation::crypto::Ring;
+use attestation::policy::{Level, MAX_POLICY_BYTES, PolicyError};
+use attestation::x509::PemError;
+use attestation::{Collateral, Now, Policy, TrustAnchor, Verifier};
+use core::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Longest file of one certificate, in bytes.
+const MAX_ROOT_BYTES: usize = 16 << 10;
+
+/// What an end is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// What the peer must be: a policy, TOML.
+    pub policy: Option<PathBuf>,
+    /// The trust anchor: one certificate, DER or PEM.
+    pub root: Option<PathBuf>,
+    /// Collateral, QuoteCollateralV3 as JSON. An end that verifies uses it in place of the peer's; an end that
+    /// attests sends it with its evidence.
+    pub collateral: Option<PathBuf>,
+    /// Directory of the attestation device.
+    pub device: Option<PathBuf>,
+    /// The program's own claims.
+    pub claims: Custom,
+    /// The one instance of the workload that is accepted.
+    pub instance: Option<[u8; 16]>,
+    /// How long a peer may take to open a session, and for each re-attestation.
+    pub patience: Option<Duration>,
+    /// How often the peer is asked for new evidence.
+    pub reattest: Option<Duration>,
+}
+
+impl Setup {
+    /// What verifies, by the policy and the host's clock. `formats` are those it takes.
+    ///
+    /// # Errors
+    /// A file is missing or is not what it should be.
+    pub fn appraiser(&self, formats: &[Format]) -> Result<Arc<dyn Appraiser>, SetupError> {
+        let needs = |name, for_what| SetupError::Missing { name, for_what };
+        let path = self.policy.as_deref();
+        let path =
+            path.ok_or(needs("policy", "an end that verifies accepts nothing without one"))?;
+        let policy = read(path, MAX_POLICY_BYTES)?;
+        let policy = String::from_utf8(policy).map_err(|_| SetupError::Text(path.into()))?;
+        let wrong = |error| SetupError::Policy(path.into(), Box::new(error));
+        let policy = Policy::from_toml(&policy).map_err(wrong)?;
+        if policy.level != Level::Bound {
+            return Err(SetupError::Level { path: path.into(), got: policy.level });
+        }
+        let path = self.root.as_deref();
+        let path = path.ok_or(needs("root", "the policy names it by its digest only"))?;
+        let verifier = Verifier::new(Ring, anchor(path)?);
+        Ok(match &self.collateral {
+            None => appraise(verifier, policy, FromPeer::default(), self.instance, formats),
+            Some(path) => {
+                let collateral = collateral(path)?;
+                let verified = verifier.collateral(&collateral, host_time()).map_err(|checks| {
+                    let failed: Vec<_> = checks.failed().map(ToString::to_string).collect();
+                    SetupError::Unverified { path: path.clone(), failed }
+                })?;
+                appraise(verifier, policy, Fixed(Arc::new(verified)), self.instance, formats)
+            }
+        })
+    }
+
+    /// What makes evidence. With `endorsed` the collateral goes with it.
+    ///
+    /// # Errors
+    /// There is no device or no collateral, or the program's claims cannot be in a claims buffer.
+    pub fn attester(&self, endorsed: bool) -> Result<Arc<dyn Attester>, SetupError> {
+        let needs = |name, for_what| SetupError::Missing { name, for_what };
+        let directory = self.device.as_deref();
+        let directory =
+            directory.ok_or(needs("device", "an end that attests makes evidence by it"))?;
+        Claims::check_custom(&self.claims).map_err(SetupError::Claims)?;
+        let device = Device::at(directory, &self.claims);
+        if !endorsed {
+            return Ok(Arc::new(device));
+        }
+        let path = self.collateral.as_deref();
+        let path = path.ok_or(needs("collateral", "it is to be sent with the evidence"))?;
+        collateral(path)?;
+        Ok(Arc::new(device.endorsements(read(path, MAX_COLLATERAL_BYTES)?)))
+    }
+
+    /// A party of these two, at this end.
+    ///
+    /// # Errors
+    /// It does nothing of the two, or no key can be made.
+    pub fn party(
+        &self,
+        role: Role,
+        attester: Option<Arc<dyn Attester>>,
+        appraiser: Option<Arc<dyn Appraiser>>,
+    ) -> Result<Party, SetupError> {
+        let party = match (attester, appraiser) {
+            (Some(attester), Some(appraiser)) => Party::mutual(attester, appraiser),
+            (Some(attester), None) => Party::attester(attester),
+            (None, Some(appraiser)) if role == Role::Client => Ok(Party::verifier(appraiser)),
+            (None, Some(appraiser)) => Party::verifying_server(appraiser),
+            (None, None) => return Err(SetupError::Idle),
+        };
+        let mut party = party.map_err(SetupError::Identity)?;
+        if let Some(patience) = self.patience {
+            party = party.patience(patience);
+        }
+        if let Some(interval) = self.reattest {
+            party = party.reattest_every(interval);
+        }
+        Ok(party)
+    }
+}
+
+fn appraise<S: CollateralSource + 'static>(
+    verifier: Verifier<Ring>,
+    policy: Policy,
+    source: S,
+    instance: Option<[u8; 16]>,
+    formats: &[Format],
+) -> Arc<dyn Appraiser> {
+    let appraiser = PolicyAppraiser::new(verifier, policy, source, Box::new(host_time));
+    let appraiser = appraiser.accepting(formats);
+    match instance {
+        Some(id) => Arc::new(appraiser.instance(id)),
+        None => Arc::new(appraiser),
+    }
+}
+
+fn host_time() -> Now {
+    // A clock before 1970 is before every certificate, and refused as such.
+    Now::host(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+fn anchor(path: &Path) -> Result<TrustAnchor, SetupError> {
+    let mut der = read(path, MAX_ROOT_BYTES)?;
+    if der.starts_with(b"-----BEGIN") {
+        let chain = attestation::x509::chain(&der);
+        let chain = chain.map_err(|error| SetupError::Pem(path.into(), error))?;
+        let [only] = <[Vec<u8>; 1]>::try_from(chain)
+            .map_err(|chain| SetupError::Chain { path: path.into(), got: chain.len() })?;
+        der = only;
+    }
+    TrustAnchor::from_der(&der, &Ring).map_err(|error| SetupError::Root(path.into(), error))
+}
+
+fn collateral(path: &Path) -> Result<Collateral, SetupError> {
+    let bytes = read(path, MAX_COLLATERAL_BYTES)?;
+    Collateral::from_json(&bytes)
+        .map_err(|error| SetupError::Collateral(path.into(), Box::new(error)))
+}
+
+fn read(path: &Path, most: usize) -> Result<Vec<u8>, SetupError> {
+    let failed = |error| SetupError::File(path.into(), error);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > most {
+        return Err(SetupError::TooLong { path: path.into(), expected_at_most: most });
+    }
+    Ok(bytes)
+}
+
+/// An end that cannot be made. Its own configuration is at fault.
+#[derive(Debug)]
+pub enum SetupError {
+    /// Something that has no default.
+    Missing {
+        /// What.
+        name: &'static str,
+        /// Why it is needed.
+        for_what: &'static str,
+    },
+    /// An end that neither attests nor verifies.
+    Idle,
+    /// A file that cannot be read.
+    File(PathBuf, io::Error),
+    /// A file that is longer than it may be, in bytes.
+    TooLong {
+        /// Which.
+        path: PathBuf,
+        /// The limit.
+        expected_at_most: usize,
+    },
+    /// A policy that is not UTF-8.
+    Text(PathBuf),
+    /// A policy that is none.
+    Policy(PathBuf, Box<PolicyError>),
+    /// A policy for another level.
+    Level {
+        /// Its file.
+        path: PathBuf,
+        /// The level.
+        got: Level,
+    },
+    /// A root that is not PEM.
+    Pem(PathBuf, PemError),
+    /// More certificates than the one root.
+    Chain {
+        /// Their file.
+        path: PathBuf,
+        /// How many.
+        got: usize,
+    },
+    /// A certificate that is no root.
+    Root(PathBuf, AnchorError),
+    /// Collateral that is none.
+    Collateral(PathBuf, Box<CollateralError>),
+    /// Collateral that is not genuine, or not current.
+    Unverified {
+        /// Its file.
+        path: PathBuf,
+        /// The checks that failed.
+        failed: Vec<String>,
+    },
+    /// Claims that no peer would read.
+    Claims(ClaimsFault),
+    /// No key.
+    Identity(IdentityError),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name, for_what } => {
+                write!(f, "{name}: expected one, got none: {for_what}")
+            }
+            Self::Idle => f.write_str(
+                "attester, verifier: expected an end that attests or verifies, got one that does neither",
+            ),
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::TooLong { path, expected_at_most } => {
+                write!(f, "{}: expected at most {expected_at_most} bytes, got more", path.display())
+            }
+            Self::Text(path) => write!(f, "{}: expected text in UTF-8", path.display()),
+            Self::Policy(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Level { path, got } => {
+                write!(f, "{}: level: expected bound, got {got}", path.display())
+            }
+            Self::Pem(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Chain { path, got } => {
+                write!(f, "{}: expected one certificate, got {got}", path.display())
+            }
+            Self::Root(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Collateral(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Unverified { path, failed } => {
+                write!(f, "{}: collateral refused: {}", path.display(), failed.join("; "))
+            }
+            Self::Claims(fault) => fault.fmt(f),
+            Self::Identity(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SetupError {}
