@@ -11,10 +11,14 @@ const MAY_USE_UNSAFE: &[&str] = &[
     "hostcall",     // block access
     "image",        // entry symbol
     "pal",          // C ABI
+    "rats-tls-c",   // C ABI of the attested session, in one module
     "sgx",          // byte views
     "sgx-emulator", // the emulated CPU
     "urts",         // entering the enclave, devices
 ];
+
+/// Kinds of targets that go into what is shipped; a library is named by what it is built as.
+const ROOTS: &[&str] = &["bin", "cdylib", "dylib", "lib", "proc-macro", "rlib", "staticlib"];
 
 pub(super) fn run() -> Result<()> {
     let metadata = metadata(Path::new(MANIFESTS[0]))?;
@@ -25,9 +29,8 @@ pub(super) fn run() -> Result<()> {
             continue;
         }
         for target in package["targets"].as_array().into_iter().flatten() {
-            let is_root = target["kind"]
-                .as_array()
-                .is_some_and(|kinds| kinds.iter().any(|kind| kind == "lib" || kind == "bin"));
+            let kinds = target["kind"].as_array().into_iter().flatten();
+            let is_root = kinds.filter_map(|kind| kind.as_str()).any(|kind| ROOTS.contains(&kind));
             let path = Path::new(target["src_path"].as_str().unwrap_or_default());
             if is_root && !forbids_unsafe(path)? {
                 wrong.push(format!("{}: no #![forbid(unsafe_code)]", path.display()));
