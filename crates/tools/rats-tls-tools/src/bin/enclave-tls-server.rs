@@ -1,0 +1,8 @@
+//! `enclave-tls-server`: the library says what it does.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rats_tls_tools::enclave_server()
+}
