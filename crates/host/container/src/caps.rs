@@ -171,6 +171,48 @@ pub fn raise_permitted() -> Result<()> {
     set_three(all, all, sets.inheritable.bits())
 }
 
+/// Makes capabilities inheritable, as far as this process has them, before the bounding set forbids it.
+///
+/// # Errors
+/// As `capset(2)`.
+pub(crate) fn keep_inheritable(mask: u64) -> Result<()> {
+    let sets = capabilities(None).map_err(Error::os("read", "the capabilities"))?;
+    let permitted = sets.permitted.bits();
+    let is_bounded = |bit: &u32| {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        capability_is_in_bounding_set(capability) == Ok(true)
+    };
+    let bits = (0..NAMES.len() as u32).filter(|bit| mask & permitted & (1 << bit) != 0);
+    let kept = bits.filter(is_bounded).fold(0, |kept, bit| kept | 1 << bit);
+    set_three(permitted, permitted, kept)
+}
+
+/// Leaves this process no more than what [`keep_inheritable`] kept, and hands that through the next `execve`,
+/// whoever the user is.
+///
+/// # Errors
+/// As `capset(2)` and `prctl(2)`.
+pub(crate) fn carry() -> Result<()> {
+    let sets = capabilities(None).map_err(Error::os("read", "the capabilities"))?;
+    let kept = sets.permitted.bits() & sets.inheritable.bits();
+    apply(&Sets { bounding: 0, effective: kept, inheritable: kept, permitted: kept, ambient: kept })
+}
+
+/// Bytes of `struct __user_cap_header_struct` for this process, version 3, and of the two
+/// `struct __user_cap_data_struct` (`linux/capability.h`).
+pub(crate) fn structures(sets: &Sets) -> ([u8; 8], [u8; 24]) {
+    let mut header = [0; 8];
+    header[..4].copy_from_slice(&0x2008_0522u32.to_le_bytes());
+    let mut data = [0; 24];
+    for (half, chunk) in data.chunks_exact_mut(12).enumerate() {
+        let words = [sets.effective, sets.permitted, sets.inheritable];
+        for (word, place) in words.iter().zip(chunk.chunks_exact_mut(4)) {
+            place.copy_from_slice(&((word >> (32 * half)) as u32).to_le_bytes());
+        }
+    }
+    (header, data)
+}
+
 fn set_three(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
     let sets = CapabilitySets {
         effective: CapabilitySet::from_bits_retain(effective),
@@ -204,5 +246,16 @@ mod tests {
         assert_eq!(left_out, ["CAP_FLY", "CAP_SYS_RESOURCE"]);
         assert_eq!(sets.bounding, 1 << 5);
         assert_eq!(sets.effective, 1 << 5, "effective stays within permitted");
+    }
+
+    #[test]
+    fn structures_are_the_kernels() {
+        let sets =
+            Sets { effective: 1, permitted: 1 << 33 | 3, inheritable: 1 << 40, ..Sets::default() };
+        let (header, data) = structures(&sets);
+        assert_eq!(header, [0x22, 5, 8, 0x20, 0, 0, 0, 0]);
+        let words: Vec<u32> =
+            data.chunks(4).map(|c| u32::from_le_bytes(c.try_into().unwrap())).collect();
+        assert_eq!(words, [1, 3, 0, 0, 2, 1 << 8]);
     }
 }

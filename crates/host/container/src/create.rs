@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::gate::{self, Gate};
 use crate::hooks;
 use crate::init::{self, Entry, InitPlan};
+use crate::launcher::Launcher;
 use crate::plan;
 use crate::process::ProcessPlan;
 use crate::spec::{NamespaceType, Spec, validate::validate};
@@ -59,6 +60,9 @@ pub struct Options {
     pub is_rootless: bool,
     /// What the first process does.
     pub entry: Entry,
+    /// What an ordinary program's first process is until then. Without one the caller has protected its own
+    /// file ([`crate::sys::protect_own_file`]).
+    pub launcher: Option<Launcher>,
     /// Of an enclave container.
     pub enclave: Option<EnclaveState>,
     /// Checked against the plan before anything is made: an enclave's needs, say.
@@ -165,6 +169,12 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     }
     let is_in_process = matches!(options.entry, Entry::InProcess(_));
     let gate = if options.is_foreground { Gate::Parent } else { Gate::listen(&directory)? };
+    let (ours, theirs) = Sync::pair()?;
+    let launcher = options.launcher.take();
+    if let Some(launcher) = &launcher {
+        process_plan.use_launcher();
+        launcher.fill(&process_plan, &gate, &theirs)?;
+    }
     let namespaces = plan::Namespaces::new(spec)?;
     let hook_state = HookState::from(&state);
     let init = InitPlan {
@@ -184,6 +194,7 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         console,
         preserved_fds: options.preserved_fds,
         gate,
+        launcher,
         entry: std::mem::replace(&mut options.entry, Entry::Program),
         agent: if is_in_process { Some(gate::listen_at(&directory, "agent.sock")?) } else { None },
         joined: namespaces.joined,
@@ -193,7 +204,6 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     };
     directory.write("config.json", &options.config)?;
 
-    let (ours, theirs) = Sync::pair()?;
     let (mut pid, mut pidfd) = match fork(&init)? {
         Fork::Child => {
             drop(ours);

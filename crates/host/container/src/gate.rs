@@ -114,5 +114,6 @@ pub(crate) fn open(directory: &Directory) -> Result<()> {
     if message.is_empty() {
         return Ok(());
     }
-    Err(Error::Init { message: String::from_utf8_lossy(&message).into_owned() })
+    let message = String::from_utf8_lossy(&message).into_owned();
+    Err(Error::Init { message: crate::launcher::reported(message) })
 }

@@ -8,6 +8,7 @@ use crate::console::Terminal;
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Started};
 use crate::hooks;
+use crate::launcher::Launcher;
 use crate::process::ProcessPlan;
 use crate::rootfs::{self, RootPlan};
 use crate::seccomp::Filter;
@@ -66,6 +67,8 @@ pub(crate) struct InitPlan {
     pub(crate) console: Option<OwnedFd>,
     pub(crate) preserved_fds: u32,
     pub(crate) gate: Gate,
+    /// Makes the steps from the wait on, if there is one.
+    pub(crate) launcher: Option<Launcher>,
     pub(crate) entry: Entry,
     pub(crate) agent: Option<OwnedFd>,
 }
@@ -168,6 +171,16 @@ pub(crate) fn run(mut plan: InitPlan, sync: Sync) -> ! {
             end(1);
         }
     };
+    if let Some(launcher) = &plan.launcher {
+        let process = &mut plan.process;
+        let result = process.carry().and_then(|()| ProcessPlan::clean_up(plan.preserved_fds));
+        let error = match result {
+            Ok(()) => launcher.execute(process, program, &plan.gate, &sync),
+            Err(error) => error,
+        };
+        sync.send(Tag::Failed, &error.to_string());
+        end(1);
+    }
     sync.send(Tag::Ready, "");
     let started = match plan.gate.wait(&sync) {
         Ok(started) => started,

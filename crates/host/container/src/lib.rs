@@ -8,8 +8,8 @@
 //! - every refusal names the operation, the field and, where that is known, the missing capability
 //!   ([`error`]).
 //!
-//! It does not: protect its own file unless told to ([`sys::protect_own_file`]), or decide what an enclave
-//! needs.
+//! It does not: protect its own file unless told to (by a [`Launcher`] or [`sys::protect_own_file`]), or decide
+//! what an enclave needs.
 //!
 //! Linux 5.12 or newer (`mount_setattr`); x86-64.
 
@@ -26,6 +26,7 @@ mod foreground;
 mod gate;
 mod hooks;
 mod init;
+mod launcher;
 pub mod life;
 mod members;
 mod netdev;
@@ -49,6 +50,7 @@ pub use exec::{ExecOptions, Executed, exec};
 pub use foreground::{Foreground, exit_code};
 pub use gate::connect_to;
 pub use init::{Entry, InProcess, Inside, Running};
+pub use launcher::Launcher;
 pub use members::processes;
 pub use notify::Notify;
 pub use spec::Spec;

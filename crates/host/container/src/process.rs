@@ -3,8 +3,13 @@
 //! Everything that can be refused or must allocate is done in [`ProcessPlan::new`], before the fork. The
 //! steps after it run in the child, in this order: [`settle`](ProcessPlan::settle) with full rights,
 //! [`drop_rights`](ProcessPlan::drop_rights), the wait for `start`, [`seal`](ProcessPlan::seal) and
-//! [`execute`](ProcessPlan::execute). After the filter is in, nothing is called but `capset`, `prctl` and
-//! `execve`: a tight profile needs no more than those for our sake.
+//! [`execute`](ProcessPlan::execute); or, with a launcher ([`crate::launcher`]), the last two are its own. After
+//! the filter is in, nothing is called but `capset`, `prctl` and `execve`: a tight profile needs no more than
+//! those for our sake.
+
+mod sealing;
+
+pub(crate) use sealing::{INSTALL, Operand, not_installed};
 
 use crate::caps;
 use crate::error::{Error, Result};
@@ -55,6 +60,8 @@ pub struct ProcessPlan {
     memory_policy: Option<(i32, Vec<u64>)>,
     argv_c: CStringArray,
     env_c: CStringArray,
+    /// Whether the launcher makes the last steps ([`sealing`](Self::sealing)) and not this program.
+    has_launcher: bool,
     /// Where the filter's listener goes, connected while paths are the host's.
     listener_socket: Option<rustix::fd::OwnedFd>,
     /// Warnings for the log.
@@ -139,6 +146,7 @@ impl ProcessPlan {
             memory_policy: None,
             argv_c,
             env_c,
+            has_launcher: false,
             listener_socket,
             warnings,
         })
@@ -265,6 +273,9 @@ impl ProcessPlan {
         use rustix::thread::{set_keep_capabilities, set_thread_groups};
         use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
         if let Some(caps) = &self.caps {
+            if self.has_launcher {
+                caps::keep_inheritable(self.carried(caps))?;
+            }
             caps::limit_bounding(caps.bounding)?;
         }
         if self.caps.is_some() {
@@ -342,14 +353,7 @@ impl ProcessPlan {
         match install_filter(&filter.program, filter.flags) {
             Ok(None) => Ok(()),
             Ok(Some(listener)) => self.send_listener(&listener, state),
-            Err(Errno::ACCESS) => Err(Error::Capability {
-                operation: "install the system call filter".into(),
-                capability: "CAP_SYS_ADMIN",
-                field: "linux.seccomp".into(),
-                advice: "set process.noNewPrivileges to true".into(),
-                errno: libc::EACCES,
-            }),
-            Err(e) => Err(Error::os("install", "linux.seccomp")(e)),
+            Err(e) => Err(sealing::not_installed(e)),
         }
     }
 

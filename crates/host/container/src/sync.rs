@@ -84,7 +84,8 @@ impl Sync {
             }
         };
         let (tag, text) = buffer.get(..n)?.split_first()?;
-        Some((Tag::from_byte(*tag)?, String::from_utf8_lossy(text).into_owned()))
+        let text = String::from_utf8_lossy(text).into_owned();
+        Some((Tag::from_byte(*tag)?, crate::launcher::reported(text)))
     }
 
     /// In the child: waits for one tag, and ends the process if the runtime is gone.

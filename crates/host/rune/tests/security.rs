@@ -22,27 +22,148 @@ fn place(name: &str) -> Option<Place> {
     Some(Place { runtime: Runtime { program, root, hides_cgroup2: false }, directory })
 }
 
-/// CVE-2019-5736: a container that holds `/proc/PID/exe` of the runtime opens it for writing when the
-/// runtime has ended.
-#[test]
-fn the_runtimes_file_cannot_be_written_through_proc() {
-    let Some(place) = place("the_runtimes_file_cannot_be_written_through_proc") else { return };
-    // A copy: were the test to fail, the file would be damaged.
+/// A container's file is a copy of rune, which a failing test would damage.
+fn with_copy(place: &Place) -> Runtime {
     let copy = place.directory.path().join("rune");
     std::fs::copy(&place.runtime.program, &copy).unwrap();
-    let runtime = Runtime { program: copy.clone(), ..place.runtime };
-    let bundle = Bundle::new(&runtime, "true").unwrap();
-    bundle.create().unwrap().expect(0).unwrap();
+    Runtime { program: copy, ..place.runtime.clone() }
+}
+
+/// CVE-2019-5736: a container that holds `/proc/PID/exe` of the runtime opens it for writing when the
+/// runtime has ended. The bundle is created, and what its first process runs must be of no use.
+fn expect_nothing_to_write(bundle: &Bundle) {
+    let runtime = bundle.runtime();
+    let before = std::fs::read(&runtime.program).unwrap();
     let pid = runtime.state(&bundle.id).unwrap()["pid"].as_i64().unwrap();
     let held = OpenOptions::new().read(true).open(format!("/proc/{pid}/exe")).unwrap();
     runtime.run(&["delete", "--force", &bundle.id]).unwrap().expect(0).unwrap();
     // Nothing runs the file any more, so "text file busy" protects it no longer.
-    OpenOptions::new().write(true).open(&copy).expect("the file itself is writable by root");
-    let error = OpenOptions::new()
+    OpenOptions::new().write(true).open(&runtime.program).expect("root may write the file itself");
+    let opened = OpenOptions::new()
         .write(true)
         .open(format!("/proc/self/fd/{}", held.as_raw_fd()))
-        .expect_err("opened for writing");
-    assert_eq!(error.raw_os_error(), Some(30), "expected a read-only file system, got {error}");
+        .and_then(|mut file| std::io::Write::write(&mut file, b"#!/evil"));
+    let error = opened.expect_err("written").raw_os_error();
+    // A read-only file system, or a sealed file.
+    assert!(matches!(error, Some(30 | 1)), "{error:?}");
+    assert!(before == std::fs::read(&runtime.program).unwrap());
+}
+
+#[test]
+fn the_runtimes_file_cannot_be_written_through_proc() {
+    let Some(place) = place("the_runtimes_file_cannot_be_written_through_proc") else { return };
+    let runtime = with_copy(&place);
+    let bundle = Bundle::new(&runtime, "true").unwrap();
+    bundle.create().unwrap().expect(0).unwrap();
+    // Nothing of rune waits in the container: what does is a page of code.
+    let pid = runtime.state(&bundle.id).unwrap()["pid"].as_i64().unwrap();
+    assert!(std::fs::metadata(format!("/proc/{pid}/exe")).unwrap().len() < 1 << 16);
+    expect_nothing_to_write(&bundle);
+}
+
+/// The same where something may run in the container before its program: with hooks, in the host's pid
+/// namespace, and where files in memory may not be executed.
+#[test]
+fn the_runtimes_file_cannot_be_written_where_others_run_earlier() {
+    let name = "the_runtimes_file_cannot_be_written_where_others_run_earlier";
+    let Some(place) = place(name) else { return };
+    let runtime = with_copy(&place);
+    for hook in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+        let mut bundle = Bundle::new(&runtime, "true").unwrap();
+        bundle.set("/hooks", json!({hook: [{"path": "/bin/true"}]}));
+        bundle.create().unwrap().expect(0).unwrap();
+        expect_nothing_to_write(&bundle);
+    }
+    let mut bundle = Bundle::new(&runtime, "true").unwrap();
+    let kinds = ["mount", "uts", "ipc", "network"].map(|kind| json!({"type": kind}));
+    bundle.set("/linux/namespaces", json!(kinds));
+    bundle.create().unwrap().expect(0).unwrap();
+    expect_nothing_to_write(&bundle);
+
+    let bundle = Bundle::new(&runtime, "true").unwrap();
+    bundle.write().unwrap();
+    let script = format!(
+        "[ -e /proc/sys/vm/memfd_noexec ] || exit 9; echo 2 >/proc/sys/vm/memfd_noexec || exit 9; \
+         r=\"{} --root {}\"; $r create -b {b} {id} </dev/null >/dev/null 2>&1 || exit 1; \
+         pid=$($r list --format json | tr , '\\n' | sed -n 's/.*\"pid\": *//p'); \
+         exec 3</proc/$pid/exe; $r delete -f {id} || exit 1; echo evil >>/proc/self/fd/3",
+        runtime.program.display(),
+        runtime.root.display(),
+        b = bundle.path().display(),
+        id = bundle.id,
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    if output.status.code() == Some(9) {
+        eprintln!("skipped: the last part of {name}: no vm.memfd_noexec");
+        return;
+    }
+    let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    assert!(said.contains("read-only file system"), "{output:?}");
+}
+
+/// Lets rune itself run in the container, were it started there.
+fn add_own_libraries(bundle: &Bundle) {
+    let program = &bundle.runtime().program;
+    let listed = std::process::Command::new("ldd").arg(program).output().unwrap();
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for path in text.split_whitespace().filter(|word| word.starts_with('/')) {
+        let copy = bundle.rootfs().join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(path, copy).unwrap();
+    }
+}
+
+/// CVE-2019-5736, the chain of `execve`: a program that leads back to `/proc/self/exe` would run the runtime
+/// inside the container, with libraries of the image.
+#[test]
+fn a_program_that_is_the_running_file_is_not_the_runtime() {
+    let Some(place) = place("a_program_that_is_the_running_file_is_not_the_runtime") else {
+        return;
+    };
+    let runtime = with_copy(&place);
+    for kind in ["link", "script"] {
+        let mut bundle = Bundle::new(&runtime, "").unwrap();
+        add_own_libraries(&bundle);
+        let evil = bundle.rootfs().join("bin/evil");
+        if kind == "link" {
+            std::os::unix::fs::symlink("/proc/self/exe", &evil).unwrap();
+        } else {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::write(&evil, "#!/proc/self/exe --version\n").unwrap();
+            std::fs::set_permissions(&evil, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        bundle.set("/process/args", json!(["/bin/evil", "--version"]));
+        let outcome = bundle.run().unwrap();
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{kind}: {outcome:?}");
+        bundle.expect_nothing_left().unwrap();
+    }
+}
+
+/// The same by `PT_INTERP`: the interpreter of an ELF file is read from `/proc/self/exe`.
+#[test]
+fn an_interpreter_that_is_the_running_file_is_not_the_runtime() {
+    let name = "an_interpreter_that_is_the_running_file_is_not_the_runtime";
+    let Some(place) = place(name) else { return };
+    let runtime = with_copy(&place);
+    let mut bundle = Bundle::new(&runtime, "").unwrap();
+    add_own_libraries(&bundle);
+    // rune is such a file itself: its interpreter's name, replaced by a shorter one.
+    let mut bytes = std::fs::read(&runtime.program).unwrap();
+    let (loader, own) = (b"/lib64/ld-linux-x86-64.so.2\0", b"/proc/self/exe\0");
+    let at = bytes.windows(loader.len()).position(|w| w == loader).unwrap();
+    bytes[at..at + own.len()].copy_from_slice(own);
+    bytes[at + own.len()..at + loader.len()].fill(0);
+    let evil = bundle.rootfs().join("bin/evil");
+    std::fs::write(&evil, bytes).unwrap();
+    std::fs::set_permissions(&evil, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    bundle.set("/process/args", json!(["/bin/evil"]));
+    // rune as an interpreter crashes; the launcher finds nothing to wait for and ends.
+    let outcome = bundle.run().unwrap();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
+    bundle.expect_nothing_left().unwrap();
 }
 
 /// CVE-2024-21626: a working directory behind a descriptor that the runtime leaked.

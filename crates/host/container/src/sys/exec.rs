@@ -35,6 +35,11 @@ impl CStringArray {
         Self { strings: Vec::new() }
     }
 
+    /// Puts one before the others.
+    pub fn insert_first(&mut self, string: CString) {
+        self.strings.insert(0, string);
+    }
+
     fn pointers(&self) -> Vec<*const c_char> {
         self.strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     }

@@ -10,6 +10,7 @@ mod bpf;
 mod exec;
 mod filter;
 mod fork;
+mod launcher;
 mod signals;
 mod tuning;
 
@@ -20,6 +21,7 @@ pub use filter::{
     FILTER_FLAG_WAIT_KILLABLE_RECV, SockFilter, install_filter,
 };
 pub use fork::{Fork, fork_into, unshare};
+pub(crate) use launcher::launcher_code;
 pub use signals::{SignalFd, SignalInfo, default_signals, signal_from_raw};
 pub use tuning::{
     IdMapMount, SchedAttr, close_on_exec_from, join_session_keyring, mount_setattr,

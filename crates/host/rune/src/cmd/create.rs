@@ -2,11 +2,11 @@
 
 use super::Command;
 use crate::args::{Args, End, Opt, switch, value};
-use crate::enclave;
+use crate::enclave::{self, Settings};
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
 use crate::log::Level;
-use container::{Entry, Options, Spec, console, life};
+use container::{Entry, Launcher, Options, Spec, console, life};
 use rustix::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "create a container",
     options: &OPTIONS,
     end: End::Never,
-    enters_container: true,
+    enters_container: false, // `options` sees to it
     run,
 };
 
@@ -44,7 +44,8 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
     Ok(0)
 }
 
-/// What `create` and `run` have in common.
+/// What `create` and `run` have in common. Protects this program's file from the container: with a launcher
+/// where one serves, else by starting again, so that nothing that matters may be done before.
 pub(crate) fn options(
     globals: &Globals,
     args: &Args,
@@ -54,6 +55,10 @@ pub(crate) fn options(
     let id = args.only_word()?.to_owned();
     let bundle = std::path::absolute(args.get("bundle").unwrap_or("."))?;
     let (spec, config) = Spec::load(&bundle.join("config.json"))?;
+    let launcher = if Settings::are_in(&spec) { None } else { Launcher::prepare(&spec) };
+    if launcher.is_none() {
+        container::sys::protect_own_file();
+    }
     let mut options = Options {
         root: globals.root.clone(),
         id,
@@ -71,6 +76,7 @@ pub(crate) fn options(
         is_systemd: globals.is_systemd,
         is_rootless: globals.is_rootless,
         entry: Entry::Program,
+        launcher,
         enclave: None,
         host: None,
     };

@@ -36,7 +36,8 @@ pub(crate) struct Command {
     pub(crate) options: &'static [Opt],
     /// Where they end.
     pub(crate) end: End,
-    /// Whether a process of ours comes to be inside a container.
+    /// Whether a process of ours comes to be inside a container, so that the program's file is to be protected
+    /// before anything else.
     pub(crate) enters_container: bool,
     /// What it does.
     pub(crate) run: fn(&Globals, &Args) -> Outcome,

@@ -26,7 +26,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "create and start a container",
     options: &OPTIONS,
     end: End::Never,
-    enters_container: true,
+    enters_container: false, // `create::options` sees to it
     run,
 };
 
@@ -35,10 +35,10 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
         return detached(globals, args);
     }
     let id = args.only_word()?.to_owned();
+    let mut options = create::options(globals, args, true, None)?;
     // Signals are held back from before the container is made: none falls between.
     let mut foreground = Foreground::new(!args.is("no-subreaper"))?;
     let (ours, theirs) = Foreground::console_pair()?;
-    let mut options = create::options(globals, args, true, None)?;
     let has_terminal = options.spec.process.as_ref().is_some_and(|p| p.terminal);
     let is_proxied = has_terminal && options.console_socket.is_none();
     if is_proxied {

@@ -53,19 +53,23 @@ const KEYS: [(&str, &str); 10] = [
 const PACK: &str = "enclave.pack.path";
 
 impl Settings {
+    /// Whether the configuration is that of an enclave container: it has a type.
+    pub(crate) fn are_in(spec: &Spec) -> bool {
+        let type_in_env = spec
+            .process
+            .as_ref()
+            .and_then(|p| p.env.iter().rev().find_map(|e| e.strip_prefix("ENCLAVE_TYPE=")));
+        let type_in_annotations = spec.annotations.get("enclave.type");
+        type_in_env.is_some_and(|v| !v.is_empty())
+            || type_in_annotations.is_some_and(|v| !v.is_empty())
+    }
+
     /// Takes the settings out of a configuration. `None` for an ordinary container, which is left alone.
     ///
     /// # Errors
     /// A setting with a value that is none.
     pub(crate) fn take(spec: &mut Spec) -> Result<Option<Self>, Failure> {
-        let type_in_env = spec
-            .process
-            .as_ref()
-            .and_then(|p| p.env.iter().rev().find_map(|e| e.strip_prefix("ENCLAVE_TYPE=")))
-            .filter(|v| !v.is_empty());
-        let has_type = type_in_env.is_some()
-            || spec.annotations.get("enclave.type").is_some_and(|v| !v.is_empty());
-        if !has_type {
+        if !Self::are_in(spec) {
             return Ok(None);
         }
         let mut from_env: Vec<(String, String)> = Vec::new();
