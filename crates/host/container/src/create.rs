@@ -146,8 +146,9 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     };
     let has_user_namespace = spec.linux.namespaces.iter().any(|n| n.kind == NamespaceType::User);
     let seccomp = spec.linux.seccomp.as_ref();
-    let mut process_plan = ProcessPlan::new(process, seccomp, has_user_namespace)?
-        .with_linux(spec.linux.personality.as_ref(), spec.linux.memory_policy.as_ref())?;
+    let mut process_plan =
+        ProcessPlan::new(process, seccomp, &options.root, has_user_namespace)?
+            .with_linux(spec.linux.personality.as_ref(), spec.linux.memory_policy.as_ref())?;
     if options.enclave.is_some() {
         process_plan.keep_host_limits_only();
     }

@@ -78,7 +78,8 @@ pub fn exec(
     };
     let has_user_namespace = state.namespaces & NamespaceType::User.flag() != 0;
     let seccomp = spec.linux.seccomp.as_ref();
-    let mut process = ProcessPlan::new(&options.process, seccomp, has_user_namespace)?
+    let root = directory.path().parent().unwrap_or(directory.path());
+    let mut process = ProcessPlan::new(&options.process, seccomp, root, has_user_namespace)?
         .with_linux(spec.linux.personality.as_ref(), spec.linux.memory_policy.as_ref())?;
     let warnings = std::mem::take(&mut process.warnings);
     let affinity = options.process.exec_cpu_affinity.clone().unwrap_or_default();

@@ -70,13 +70,14 @@ pub struct ProcessPlan {
 
 impl ProcessPlan {
     /// From the configuration. In a user namespace (`has_user_namespace`) its root has every capability,
-    /// whatever this process has.
+    /// whatever this process has. The filter may come from the cache below `root`.
     ///
     /// # Errors
     /// The field that is not possible.
     pub fn new(
         process: &Process,
         seccomp: Option<&Seccomp>,
+        root: &Path,
         has_user_namespace: bool,
     ) -> Result<Self> {
         if process.args.is_empty() {
@@ -118,7 +119,7 @@ impl ProcessPlan {
         {
             return Err(Error::config("process.oomScoreAdj", "-1000 to 1000", score));
         }
-        let filter = seccomp.map(Filter::new).transpose()?;
+        let filter = seccomp.map(|profile| Filter::cached(profile, root)).transpose()?;
         let listener_socket = match filter.as_ref().and_then(|f| f.listener.as_ref()) {
             Some((path, _)) => Some(crate::console::connect_socket(path)?),
             None => None,
@@ -484,8 +485,9 @@ mod tests {
 
     #[test]
     fn programs_are_found_by_path_or_refused() {
-        let plan =
-            |args: &[&str]| ProcessPlan::new(&process(args, &["PATH=/nowhere:/bin"]), None, false);
+        let plan = |args: &[&str]| {
+            ProcessPlan::new(&process(args, &["PATH=/nowhere:/bin"]), None, Path::new("/"), false)
+        };
         assert_eq!(plan(&["sh"]).unwrap().find_program().unwrap(), c"/bin/sh".to_owned());
         assert_eq!(plan(&["/bin/sh"]).unwrap().find_program().unwrap(), c"/bin/sh".to_owned());
         let e = plan(&["no-such"]).unwrap().find_program().unwrap_err();
@@ -503,7 +505,8 @@ mod tests {
             (Process { cwd: "x".into(), ..process(&["a"], &[]) }, "process.cwd"),
             (Process { oom_score_adj: Some(1001), ..process(&["a"], &[]) }, "process.oomScoreAdj"),
         ] {
-            let e = ProcessPlan::new(&process, None, false).unwrap_err().to_string();
+            let e =
+                ProcessPlan::new(&process, None, Path::new("/"), false).unwrap_err().to_string();
             assert!(e.contains(field), "{e}");
         }
     }
