@@ -6,6 +6,7 @@
 mod devices;
 pub mod freezer;
 mod host;
+pub mod oom;
 mod remove;
 pub mod stats;
 mod v1;

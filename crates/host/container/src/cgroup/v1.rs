@@ -73,8 +73,17 @@ pub(super) fn set(groups: &Cgroups, resources: &Resources, is_new: bool) -> Resu
         set_block_io(groups, io)?;
     }
     for limit in &resources.hugepage_limits {
-        let directory = need(groups, "hugetlb", "hugepageLimits")?;
-        let file = format!("hugetlb.{}.limit_in_bytes", limit.page_size);
+        // A hybrid host may have this controller in its v2 tree.
+        let unified = groups.unified.as_deref().filter(|_| groups.controller("hugetlb").is_none());
+        let v2_file = format!("hugetlb.{}.max", limit.page_size);
+        let (directory, file) = match unified.filter(|directory| directory.join(&v2_file).exists())
+        {
+            Some(directory) => (directory, v2_file),
+            None => {
+                let file = format!("hugetlb.{}.limit_in_bytes", limit.page_size);
+                (need(groups, "hugetlb", "hugepageLimits")?, file)
+            }
+        };
         put(directory, &file, "hugepageLimits", &limit.limit.to_string())?;
     }
     if let Some(network) = &resources.network {
@@ -288,5 +297,11 @@ mod tests {
         let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}]}"#;
         let e = set(&groups, &serde_json::from_str(json).unwrap(), false).unwrap_err();
         assert!(e.to_string().contains("hugepageLimits"), "{e}");
+        let unified = tempfile::tempdir().unwrap();
+        std::fs::write(unified.path().join("hugetlb.2MB.max"), "0").unwrap();
+        let groups = Cgroups { unified: Some(unified.path().to_owned()), ..groups };
+        set(&groups, &serde_json::from_str(json).unwrap(), false).unwrap();
+        let limit = std::fs::read_to_string(unified.path().join("hugetlb.2MB.max")).unwrap();
+        assert_eq!(limit, "1", "a hybrid host's v2 tree");
     }
 }

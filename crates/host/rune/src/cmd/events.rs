@@ -4,10 +4,14 @@ use super::Command;
 use crate::args::{Args, End, Opt, switch, value};
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
-use container::cgroup::stats::{oom_kills, stats};
+use container::cgroup::{oom::OomWatch, stats::stats};
 use container::state::{Directory, Status};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use rustix::time::Timespec;
 use serde_json::json;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 const OPTIONS: [Opt; 2] = [
@@ -24,10 +28,6 @@ pub(crate) const COMMAND: Command = Command {
     enters_container: false,
     run,
 };
-
-/// How often kills are looked for. The kernel has a notification for each kind of cgroup; a reading of one
-/// small file costs less than two mechanisms.
-const OOM_STEP: Duration = Duration::from_millis(100);
 
 fn run(globals: &Globals, args: &Args) -> Outcome {
     let directory = Directory::open(&globals.root, args.only_word()?)?;
@@ -48,21 +48,29 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
         print_stats()?;
         return Ok(0);
     }
-    let mut kills = oom_kills(&state.cgroups);
+    let Some(pidfd) = directory.pidfd(&state) else { return Ok(0) };
+    let mut oom = OomWatch::new(&state.cgroups)?;
     let mut next = Instant::now() + interval;
-    while directory.status(&state) != Status::Stopped {
-        let now = oom_kills(&state.cgroups);
-        for _ in kills..now {
+    loop {
+        let rest = next.saturating_duration_since(Instant::now());
+        let rest = Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: rest.subsec_nanos().into() };
+        let mut fds = vec![PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+        fds.extend(oom.as_ref().map(|oom| PollFd::from_borrowed_fd(oom.as_fd(), PollFlags::IN)));
+        retry_on_intr(|| poll(&mut fds, Some(&rest))).map_err(std::io::Error::from)?;
+        let is_over = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        // Also at the end: memory may be what ended it.
+        for _ in 0..oom.as_mut().map_or(0, OomWatch::take) {
             writeln!(std::io::stdout(), "{}", json!({"type": "oom", "id": state.id}))?;
         }
-        kills = now;
+        if is_over {
+            return Ok(0);
+        }
         if Instant::now() >= next {
             print_stats()?;
             next += interval;
         }
-        std::thread::sleep(OOM_STEP.min(interval));
     }
-    Ok(0)
 }
 
 /// A number with a unit as Go writes it: `ms`, `s`, `m` or `h`.
