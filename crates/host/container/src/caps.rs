@@ -122,6 +122,24 @@ pub fn available() -> Result<u64> {
     capabilities(None).map(|s| s.permitted.bits()).map_err(Error::os("read", "the capabilities"))
 }
 
+/// What an operation's failure means: the want of a capability, if this process has not got it.
+pub(crate) fn refused(
+    operation: &'static str,
+    capability: &'static str,
+    field: impl Into<String>,
+    advice: &'static str,
+) -> impl FnOnce(Errno) -> Error {
+    let field = field.into();
+    move |errno| {
+        let has = |bit: u32| available().is_ok_and(|permitted| permitted & (1 << bit) != 0);
+        if errno != Errno::PERM || bit(capability).is_none_or(has) {
+            return Error::os(operation, field)(errno);
+        }
+        let (operation, advice) = (format!("{operation} {field}"), advice.into());
+        Error::Capability { operation, capability, field, advice, errno: errno.raw_os_error() }
+    }
+}
+
 /// Removes from the bounding set what is not in the mask. Needs `CAP_SETPCAP`.
 ///
 /// # Errors
@@ -134,8 +152,12 @@ pub fn limit_bounding(mask: u64) -> Result<()> {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         match capability_is_in_bounding_set(capability) {
             Ok(false) => {}
-            Ok(true) => remove_capability_from_bounding_set(capability)
-                .map_err(Error::os("drop from the bounding set", name(bit)))?,
+            Ok(true) => remove_capability_from_bounding_set(capability).map_err(refused(
+                "limit",
+                "CAP_SETPCAP",
+                "process.capabilities.bounding",
+                "leave process.capabilities out",
+            ))?,
             // Beyond the newest one that the kernel knows.
             Err(Errno::INVAL) => break,
             Err(e) => return Err(Error::os("read the bounding set for", name(bit))(e)),

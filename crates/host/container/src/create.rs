@@ -335,8 +335,13 @@ pub fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
 fn fork(init: &InitPlan) -> Result<Fork> {
     let joined_pid = init.joined.iter().find(|(k, _)| *k == NamespaceType::Pid);
     let Some((_, target)) = joined_pid else {
-        return fork_into(init.cloned, None, false)
-            .map_err(Error::os("clone3", "the first process"));
+        let forked = fork_into(init.cloned, None, false);
+        if init.has_new_user_namespace {
+            return forked.map_err(Error::os("clone3", "the first process"));
+        }
+        let (field, advice) = ("linux.namespaces", "add one of type user");
+        let operation = "make the first process with";
+        return forked.map_err(crate::caps::refused(operation, "CAP_SYS_ADMIN", field, advice));
     };
     // Joining a pid namespace is for children only; afterwards ours are to be born at home again.
     let failed = |operation| Error::os(operation, "the pid namespace");

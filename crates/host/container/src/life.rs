@@ -1,6 +1,6 @@
 //! The verbs on a container that exists: start, kill, delete, pause, resume, list.
 
-use crate::cgroup::{self, freezer};
+use crate::cgroup::{self, Cgroups, freezer};
 use crate::error::{Error, Result};
 use crate::gate;
 use crate::hooks;
@@ -83,7 +83,8 @@ fn rustix_signal(number: i32) -> Result<Signal> {
 }
 
 /// Removes a container: its cgroups, its directory; then runs `poststop` hooks. A running one is killed
-/// first if `is_forced`. A directory without a readable state is removed by force alone.
+/// first if `is_forced`. A directory without a readable state is removed by force alone; the container's
+/// processes are then found by its configuration.
 ///
 /// # Errors
 /// The container is running, or something of it cannot be removed.
@@ -94,8 +95,7 @@ pub fn delete(root: &Path, id: &str, is_forced: bool) -> Result<()> {
     };
     let state = match directory.state() {
         Ok(state) => state,
-        // Cut short or never written: no cgroup was made yet.
-        Err(_) if is_forced => return directory.remove(),
+        Err(_) if is_forced => return salvage(directory),
         Err(error) => return Err(error),
     };
     let status = directory.status(&state);
@@ -127,6 +127,25 @@ pub fn delete(root: &Path, id: &str, is_forced: bool) -> Result<()> {
         hooks::run("poststop", &spec.hooks.poststop, &json)?;
     }
     Ok(())
+}
+
+/// Removes a container whose state cannot be read.
+fn salvage(directory: Directory) -> Result<()> {
+    // Never written: no cgroup was made yet, and the first process ended with the runtime that made it.
+    if !directory.has("state.json") {
+        return directory.remove();
+    }
+    // Damaged later, as we write it whole or not at all. What is in the groups that the configuration asks
+    // for is the container's; those of systemd's units are named in the state alone.
+    let path = directory.path().join("config.json");
+    let spec = directory.read("config.json").and_then(|bytes| Spec::parse(&path, &bytes));
+    if let Ok(spec) = spec {
+        let host = cgroup::Host::detect()?;
+        if let Ok(cgroups) = Cgroups::plan(&host, &spec.linux.cgroups_path, directory.id()) {
+            cgroup::remove(&cgroups, true)?;
+        }
+    }
+    directory.remove()
 }
 
 /// Kills the first process and waits for its end, without sleeping in steps.

@@ -27,6 +27,9 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// What avoids the want of a right to change ids.
+const IDS: &str = "keep the caller's ids, or add a user namespace";
+
 /// A process to be.
 #[derive(Debug)]
 pub struct ProcessPlan {
@@ -286,13 +289,26 @@ impl ProcessPlan {
             Ok(()) => {}
             // A user namespace made without rights may not change groups; none were asked for.
             Err(Errno::PERM) if self.groups.is_empty() => {}
-            Err(e) => return Err(Error::os("set", "process.user.additionalGids")(e)),
+            Err(e) => {
+                let field = "process.user.additionalGids";
+                return Err(caps::refused("set", "CAP_SETGID", field, IDS)(e));
+            }
         }
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        set_thread_res_gid(gid, gid, gid)
-            .map_err(Error::os("set", format!("process.user.gid to {}", self.gid)))?;
-        set_thread_res_uid(uid, uid, uid)
-            .map_err(Error::os("set", format!("process.user.uid to {}", self.uid)))?;
+        let field = format!("process.user.gid to {}", self.gid);
+        set_thread_res_gid(gid, gid, gid).map_err(caps::refused(
+            "set",
+            "CAP_SETGID",
+            field,
+            IDS,
+        ))?;
+        let field = format!("process.user.uid to {}", self.uid);
+        set_thread_res_uid(uid, uid, uid).map_err(caps::refused(
+            "set",
+            "CAP_SETUID",
+            field,
+            IDS,
+        ))?;
         if self.caps.is_some() {
             set_keep_capabilities(false).map_err(Error::os("keep", "capabilities"))?;
             caps::raise_permitted()?;
