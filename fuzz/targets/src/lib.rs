@@ -73,4 +73,11 @@ targets! {
     compat_evidence: |bytes| rats_tls::compat::decode_evidence(bytes).is_ok();
     client_hello: |bytes| inclavared::hello::fuzz(bytes);
     legacy_certificate: |bytes| rats_tls::compat::Legacy::find(bytes).is_some();
+    bus_message: container::fuzz_bus;
+    route_answer: container::fuzz_route;
+    container_config: |bytes| container::Spec::parse("config.json".as_ref(), bytes).is_ok();
+    container_state: run::is_state;
+    cgroup_mounts: run::has_cgroups;
+    seccomp_profile: run::is_profile;
+    compiled_filter: container::seccomp::cache::fuzz;
 }

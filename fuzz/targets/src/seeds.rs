@@ -21,9 +21,14 @@ macro_rules! vector {
     };
 }
 
+mod container;
 mod dcap;
 mod session;
 
+pub(crate) use self::container::{
+    bus_message, cgroup_mounts, compiled_filter, container_config, container_state, route_answer,
+    seccomp_profile,
+};
 pub(crate) use dcap::{
     certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info,
 };

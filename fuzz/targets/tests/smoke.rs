@@ -60,4 +60,5 @@ tests! {
     aesm_request aesm_reply
     quote certificate pck_extension crl tcb_info qe_identity collateral policy
     session_frames session_claims compat_evidence client_hello legacy_certificate
+    bus_message route_answer container_config container_state cgroup_mounts seccomp_profile compiled_filter
 }

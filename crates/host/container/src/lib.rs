@@ -52,6 +52,10 @@ pub use gate::connect_to;
 pub use init::{Entry, InProcess, Inside, Running};
 pub use launcher::Launcher;
 pub use members::processes;
+#[doc(hidden)]
+pub use netdev::fuzz as fuzz_route;
 pub use notify::Notify;
 pub use spec::Spec;
+#[doc(hidden)]
+pub use systemd::fuzz as fuzz_bus;
 pub use tuning::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES};

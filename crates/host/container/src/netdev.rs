@@ -228,23 +228,8 @@ impl Route {
             let (n, _) = rustix::io::retry_on_intr(|| {
                 rustix::net::recv(&self.socket, &mut buffer, RecvFlags::empty())
             })?;
-            let mut rest = buffer.get(..n).unwrap_or_default();
-            while let Some(header) = rest.get(..HEADER) {
-                let length =
-                    u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
-                let kind = u16::from_ne_bytes([header[4], header[5]]);
-                let payload = rest.get(HEADER..length).ok_or(Errno::BADMSG)?;
-                match (kind, payload.first_chunk::<4>()) {
-                    (NLMSG_ERROR, Some(code)) => {
-                        return match i32::from_ne_bytes(*code) {
-                            0 => Ok(()),
-                            code => Err(Errno::from_raw_os_error(code.wrapping_neg())),
-                        };
-                    }
-                    (NLMSG_DONE, _) => return Ok(()),
-                    _ => each(kind, payload),
-                }
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            if answers(buffer.get(..n).unwrap_or_default(), &mut each)? {
+                return Ok(());
             }
         }
     }
@@ -268,6 +253,47 @@ impl Route {
     }
 }
 
+/// Calls `each` with type and payload of every answer in a datagram. True if the last is among them.
+fn answers(mut rest: &[u8], mut each: impl FnMut(u16, &[u8])) -> std::result::Result<bool, Errno> {
+    while let Some(header) = rest.get(..HEADER) {
+        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let kind = u16::from_ne_bytes([header[4], header[5]]);
+        let payload = rest.get(HEADER..length).ok_or(Errno::BADMSG)?;
+        match (kind, payload.first_chunk::<4>()) {
+            (NLMSG_ERROR, Some(code)) => {
+                // `errno` ends at 4095; another number is none.
+                return match i32::from_ne_bytes(*code) {
+                    0 => Ok(true),
+                    code @ -4095..0 => Err(Errno::from_raw_os_error(-code)),
+                    _ => Err(Errno::BADMSG),
+                };
+            }
+            (NLMSG_DONE, _) => return Ok(true),
+            _ => each(kind, payload),
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// For the fuzz target: reads a datagram as one full of addresses of interface 1. True if there is one that
+/// is kept; it is then the same after being written and read again.
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz(bytes: &[u8]) -> bool {
+    let mut kept = Vec::new();
+    let _ = answers(bytes, |kind, payload| {
+        if kind == RTM_NEWADDR {
+            kept.extend(Address::parse(payload, 1));
+        }
+    });
+    for address in &kept {
+        let again = address.message(1).bytes.split_off(HEADER);
+        assert_eq!(Address::parse(&again, 1).as_ref(), Some(address));
+    }
+    !kept.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +313,15 @@ mod tests {
         ] {
             let error = of(key, name).unwrap_err().to_string();
             assert!(error.contains("linux.netDevices"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_no_errno_is_a_bad_answer() {
+        for (code, errno) in [(-1, Errno::PERM), (7, Errno::BADMSG), (i32::MIN, Errno::BADMSG)] {
+            let mut bytes = [20u32.to_ne_bytes(), [2, 0, 0, 0], [0; 4], [0; 4]].concat();
+            bytes.extend(i32::to_ne_bytes(code));
+            assert_eq!(answers(&bytes, |_, _| ()), Err(errno), "{code}");
         }
     }
 

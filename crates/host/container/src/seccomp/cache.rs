@@ -218,6 +218,24 @@ fn write(directory: &OwnedFd, key: &[u8], program: &[SockFilter]) -> rustix::io:
     written
 }
 
+/// For the fuzz target: reads a file as one of the key `key`. True if it holds a program, which is then the
+/// same after being written and read again.
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz(bytes: &[u8]) -> bool {
+    let key = b"key";
+    let Some(program) = decode(bytes, key) else { return false };
+    assert_eq!(encode(key, &program), bytes);
+    true
+}
+
+/// A file that [`fuzz`] takes.
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz_seed() -> Vec<u8> {
+    encode(b"key", &[SockFilter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }; 3])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

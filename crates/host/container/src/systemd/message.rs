@@ -283,6 +283,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// For the fuzz target: reads a message as the bus does. True if it is one.
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz(bytes: &[u8]) -> bool {
+    let whole = bytes.first_chunk().and_then(length);
+    assert!(whole.is_none_or(|n| (FIXED..=MAX_MESSAGE).contains(&n)));
+    let Some(message) = Message::parse(bytes) else { return false };
+    assert_eq!(whole, Some(bytes.len()));
+    let mut reader = Reader::new(&message.body);
+    let _ = (reader.u32(), reader.text(), reader.text(), reader.text());
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,8 @@ mod message;
 mod names;
 mod properties;
 
+#[doc(hidden)]
+pub use message::fuzz;
 pub use names::Unit;
 
 use crate::error::{Error, Result};
