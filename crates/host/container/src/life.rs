@@ -1,10 +1,11 @@
 //! The verbs on a container that exists: start, kill, delete, pause, resume, list.
 
 use crate::cgroup::{self, Cgroups, freezer};
+use crate::create::Created;
 use crate::error::{Error, Result};
 use crate::gate;
 use crate::hooks;
-use crate::spec::Spec;
+use crate::spec::{Hooks, Spec};
 use crate::state::{Directory, HookState, State, Status};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -112,21 +113,44 @@ pub fn delete(root: &Path, id: &str, is_forced: bool) -> Result<()> {
         }
         other => return Err(wrong(&state, "delete", "stopped", other)),
     }
+    let hooks =
+        directory.read("config.json").ok().filter(|b| b.windows(10).any(|w| w == b"\"poststop\""));
+    let path = directory.path().join("config.json");
+    dismantle(directory, &state)?;
+    if let Some(bytes) = hooks {
+        let spec = Spec::parse(&path, &bytes)?;
+        stopped(&state, &spec.hooks)?;
+    }
+    Ok(())
+}
+
+/// Removes a foreground container by what its maker knows of it: nothing is read again.
+///
+/// # Errors
+/// As [`delete`].
+pub fn delete_created(created: Created) -> Result<()> {
+    let Created { directory, state, hooks, .. } = created;
+    end(&directory, &state)?;
+    dismantle(directory, &state)?;
+    stopped(&state, &hooks)
+}
+
+/// Removes what was made for a container whose first process has ended.
+fn dismantle(directory: Directory, state: &State) -> Result<()> {
     // Without a pid namespace of its own the container's other processes outlive the first.
     cgroup::remove(&state.cgroups, true)?;
     if let Some(groups) = &state.rdt {
         groups.remove();
     }
-    let hooks =
-        directory.read("config.json").ok().filter(|b| b.windows(10).any(|w| w == b"\"poststop\""));
-    let path = directory.path().join("config.json");
-    directory.remove()?;
-    if let Some(bytes) = hooks {
-        let spec = Spec::parse(&path, &bytes)?;
-        let json = HookState::from(&state).json(0, Status::Stopped);
-        hooks::run("poststop", &spec.hooks.poststop, &json)?;
+    directory.remove()
+}
+
+fn stopped(state: &State, hooks: &Hooks) -> Result<()> {
+    if hooks.poststop.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let json = HookState::from(state).json(0, Status::Stopped);
+    hooks::run("poststop", &hooks.poststop, &json)
 }
 
 /// Removes a container whose state cannot be read.

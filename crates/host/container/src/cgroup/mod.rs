@@ -141,8 +141,13 @@ impl Cgroups {
         if let Some(unit) = &self.unit {
             unit.start(pid, resources, self.is_unified(), id)?;
         }
-        for (_, directory) in &self.v1 {
-            v1::make(directory)?;
+        for (first, directory) in &self.v1 {
+            let mut hierarchies = host.hierarchies.iter().map(|h| &h.controllers);
+            let controllers = hierarchies.find(|names| names.first() == Some(first));
+            v1::make(
+                directory,
+                controllers.is_some_and(|names| names.iter().any(|n| n == "cpuset")),
+            )?;
         }
         if let (Some(directory), Some(tree)) = (&self.unified, host.unified()) {
             v2::make(directory, &tree.mount, self.is_unified())?;

@@ -11,13 +11,13 @@ use std::path::Path;
 
 /// Makes one directory and the missing ones above it. A new cpuset is empty, which no process may join: it
 /// takes its parent's sets.
-pub(super) fn make(directory: &Path) -> Result<()> {
+pub(super) fn make(directory: &Path, is_cpuset: bool) -> Result<()> {
     match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()),
         Err(Errno::NOENT) => {
             match directory.parent() {
-                Some(parent) => make(parent)?,
+                Some(parent) => make(parent, is_cpuset)?,
                 None => return Err(Error::os("make the cgroup", directory)(Errno::NOENT)),
             }
             // EEXIST: another runtime made the same parent at the same moment.
@@ -28,16 +28,16 @@ pub(super) fn make(directory: &Path) -> Result<()> {
         }
         Err(e) => return Err(Error::os("make the cgroup", directory)(e)),
     }
-    if let Some(parent) = directory.parent() {
-        inherit_cpuset(parent, directory)?;
+    match directory.parent() {
+        Some(parent) if is_cpuset => inherit_cpuset(parent, directory),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn inherit_cpuset(parent: &Path, directory: &Path) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         match read(directory, file) {
-            None => return Ok(()), // another hierarchy
+            None => return Ok(()), // it has gone again
             Some(value) if !value.is_empty() => {}
             Some(_) => {
                 let value = read(parent, file).unwrap_or_default();
@@ -129,14 +129,30 @@ fn put(directory: &Path, file: &str, field: &str, value: &str) -> Result<()> {
 }
 
 fn set_devices(directory: &Path, own: &[DeviceRule]) -> Result<()> {
+    use rustix::fs::OFlags;
     let rules = rules(own);
     // Deny all, then what is listed: a group inherits its parent's list, mostly "all".
-    if !rules.first().is_some_and(Rule::is_everything) {
-        put(directory, "devices.deny", "devices", "a")?;
-    }
-    for rule in rules {
-        let file = if rule.is_allowed { "devices.allow" } else { "devices.deny" };
-        put(directory, file, "devices", &rule.line())?;
+    let is_denied_first = rules.first().is_some_and(Rule::is_everything);
+    let first = (!is_denied_first).then(|| (false, "a".to_owned()));
+    // Each file is opened once, however many rules there are.
+    let mut files = [None, None];
+    for (is_allowed, line) in
+        first.into_iter().chain(rules.iter().map(|r| (r.is_allowed, r.line())))
+    {
+        let file = &mut files[usize::from(is_allowed)];
+        let opened = match file {
+            Some(opened) => opened,
+            None => {
+                let name = if is_allowed { "devices.allow" } else { "devices.deny" };
+                let path = directory.join(name);
+                let opened =
+                    rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+                        .map_err(refused("devices", &line))?;
+                file.insert(opened)
+            }
+        };
+        rustix::io::retry_on_intr(|| rustix::io::write(&*opened, line.as_bytes()))
+            .map_err(refused("devices", &line))?;
     }
     Ok(())
 }

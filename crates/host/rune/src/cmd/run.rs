@@ -34,7 +34,6 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
     if args.is("detach") {
         return detached(globals, args);
     }
-    let id = args.only_word()?.to_owned();
     let mut options = create::options(globals, args, true, None)?;
     // Signals are held back from before the container is made: none falls between.
     let mut foreground = Foreground::new(!args.is("no-subreaper"))?;
@@ -61,10 +60,8 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
         Ok::<_, Failure>(foreground.wait(created.pid, &created.pidfd)?)
     })();
     drop(foreground);
-    let is_kept = args.is("keep") && outcome.is_ok();
-    drop(created);
-    if !is_kept {
-        life::delete(&globals.root, &id, true)?;
+    if !(args.is("keep") && outcome.is_ok()) {
+        life::delete_created(created)?;
     }
     Ok(exit_code(outcome?))
 }
