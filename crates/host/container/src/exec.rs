@@ -222,6 +222,7 @@ fn run(
     sync: &Sync,
 ) -> ! {
     let mut set_up = || -> Result<std::ffi::CString> {
+        process.open_labels()?;
         // A cgroup namespace is joined like any other: the process is placed before anything runs.
         if left != 0 {
             join_all(target, left)?;

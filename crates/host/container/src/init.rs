@@ -265,6 +265,7 @@ fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
     if plan.unshared & NamespaceType::Cgroup.flag() != 0 {
         unshare(NamespaceType::Cgroup.flag())?;
     }
+    plan.process.open_labels()?;
     rustix::process::umask(rustix::fs::Mode::empty());
     // Opened in the new mount namespace: a mount of another one cannot be bound.
     let null = rootfs::devices::open_null()?;

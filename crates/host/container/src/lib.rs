@@ -26,6 +26,7 @@ mod foreground;
 mod gate;
 mod hooks;
 mod init;
+mod labels;
 mod launcher;
 pub mod life;
 mod members;

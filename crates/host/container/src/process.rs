@@ -13,6 +13,7 @@ pub(crate) use sealing::{INSTALL, Operand, not_installed};
 
 use crate::caps;
 use crate::error::{Error, Result};
+use crate::labels::Labels;
 use crate::seccomp::Filter;
 use crate::spec::{MemoryPolicy, Process, Seccomp};
 use crate::sys::{
@@ -55,6 +56,7 @@ pub struct ProcessPlan {
     is_privilege_fixed: bool,
     apparmor: String,
     selinux: String,
+    labels: Labels,
     rlimits: Vec<(Resource, Rlimit, String)>,
     oom_score_adj: Option<i32>,
     scheduler: Option<SchedAttr>,
@@ -142,6 +144,7 @@ impl ProcessPlan {
             is_privilege_fixed: process.no_new_privileges,
             apparmor: process.apparmor_profile.clone(),
             selinux: process.selinux_label.clone(),
+            labels: Labels::default(),
             rlimits,
             oom_score_adj: process.oom_score_adj,
             scheduler,
@@ -200,6 +203,15 @@ impl ProcessPlan {
         }
     }
 
+    /// In the child, while `/proc` is the host's: opens what labels are written to.
+    ///
+    /// # Errors
+    /// The label that this kernel cannot give.
+    pub(crate) fn open_labels(&mut self) -> Result<()> {
+        self.labels = Labels::open(&self.apparmor, &self.selinux)?;
+        Ok(())
+    }
+
     /// In the child, in the container's root and with full rights: scheduling, labels, terminal's owner,
     /// environment and working directory.
     ///
@@ -218,16 +230,7 @@ impl ProcessPlan {
         if let Some(persona) = self.personality {
             set_personality(persona).map_err(Error::os("apply", "linux.personality"))?;
         }
-        if !self.selinux.is_empty() {
-            tuning::set_label(
-                "process.selinuxLabel",
-                "/proc/thread-self/attr/exec",
-                &self.selinux,
-            )?;
-        }
-        if !self.apparmor.is_empty() {
-            tuning::set_apparmor(&self.apparmor)?;
-        }
+        self.labels.write()?;
         if !self.env.iter().any(|e| e.starts_with("HOME=")) {
             let home = format!("HOME={}", home_of(self.uid));
             self.env.push(home);

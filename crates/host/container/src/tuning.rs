@@ -114,40 +114,6 @@ pub(crate) fn write_file(path: impl AsRef<Path>, text: &str) -> std::result::Res
     rustix::io::write(&fd, text.as_bytes()).map(drop)
 }
 
-/// Labels are written to the kernel's security file of this thread.
-pub(crate) fn set_label(field: &'static str, file: &str, label: &str) -> Result<()> {
-    match write_file(file, label) {
-        Ok(()) => Ok(()),
-        // A kernel without that security module ignores labels, as crun does and the specification allows.
-        Err(Errno::NOENT | Errno::INVAL | Errno::OPNOTSUPP)
-            if !Path::new("/sys/fs/selinux/enforce").exists() =>
-        {
-            Ok(())
-        }
-        Err(e) => Err(Error::os("apply", field)(e)),
-    }
-}
-
-/// The AppArmor profile of the next `execve`.
-pub(crate) fn set_apparmor(profile: &str) -> Result<()> {
-    if std::fs::read("/sys/module/apparmor/parameters/enabled").ok().as_deref() != Some(b"Y\n") {
-        if profile == "unconfined" {
-            return Ok(());
-        }
-        return Err(Error::Unsupported {
-            field: "process.apparmorProfile".into(),
-            reason: format!(
-                "AppArmor is not enabled here, and the profile {profile:?} asks for it"
-            ),
-        });
-    }
-    let line = format!("exec {profile}");
-    let attr = "/proc/thread-self/attr";
-    write_file(format!("{attr}/apparmor/exec"), &line)
-        .or_else(|_| write_file(format!("{attr}/exec"), &line))
-        .map_err(Error::os("apply", "process.apparmorProfile"))
-}
-
 /// `process.scheduler`.
 pub(crate) fn scheduler(s: &Scheduler) -> Result<SchedAttr> {
     const POLICIES: [(&str, u32); 7] = [
