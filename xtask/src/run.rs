@@ -20,11 +20,15 @@ pub(crate) fn cargo() -> Command {
 
 /// Where cargo puts programs of a profile.
 pub(crate) fn programs(profile: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+    target().join(if profile == "dev" { "debug" } else { profile })
+}
+
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || root().join("target"),
         |directory| root().join(directory), // an absolute one replaces the root
-    );
-    target.join(if profile == "dev" { "debug" } else { profile })
+    )
 }
 
 /// Runs a command; its output goes where ours goes.

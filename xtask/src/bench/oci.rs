@@ -7,7 +7,7 @@
 //! kernel's own threads and counts for nobody.
 
 use super::figure::{Figure, Target, median};
-use crate::run::{Result, cargo, pass, programs, root};
+use crate::run::{Result, cargo, pass, root, target};
 use conformance::{Bundle, Runtime, obstacle};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ const TIME: &str = "/usr/bin/time";
 
 /// Most of peak memory that a command may take: 3.4 MiB, in KiB.
 const MEMORY: f64 = 3481.6;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 const PEERS: [&str; 2] = ["/usr/bin/crun", "/usr/sbin/runc"];
 
@@ -43,7 +45,11 @@ pub(super) fn run(is_json: bool) -> Result<()> {
         eprintln!("skipped: oci: {reason}");
         return Ok(());
     }
-    pass(cargo().args(["build", "--locked", "--profile", "dist", "-p", "rune"]))?;
+    // As it is shipped: without the C library's loader. The target must be named, or procedural macros of the
+    // build would be linked so, too.
+    let mut build = cargo();
+    build.args(["build", "--locked", "--profile", "dist", "--target", TARGET, "-p", "rune"]);
+    pass(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     let scratch = root().join("target/bench-oci");
     std::fs::create_dir_all(&scratch)
         .map_err(|error| format!("create {}: {error}", scratch.display()))?;
@@ -64,7 +70,7 @@ fn measure(scratch: &Path, is_json: bool) -> Result<()> {
         root: scratch.join(name),
         hides_cgroup2: false,
     };
-    let ours = runtime(programs("dist").join("rune"), "ours");
+    let ours = runtime(target().join(TARGET).join("dist/rune"), "ours");
     for peer in PEERS {
         if !Path::new(peer).exists() {
             eprintln!("skipped: {peer}: not installed");
@@ -153,7 +159,7 @@ struct Pair {
 impl Pair {
     fn life_cycle(&self, setting: &str, change: Change) -> Result<()> {
         self.compare(&format!("create+start+delete, {setting}"), |runtime| {
-            let bundle = bundle(runtime, &["sleep", "1000"], change)?;
+            let bundle = bundle_of(runtime, &["sleep", "1000"], change)?;
             let path = bundle.path().display().to_string();
             sample(|| {
                 for verb in [
@@ -170,7 +176,7 @@ impl Pair {
 
     fn foreground(&self, setting: &str, change: Change) -> Result<()> {
         self.compare(&format!("run true, {setting}"), |runtime| {
-            let bundle = bundle(runtime, &["true"], change)?;
+            let bundle = bundle_of(runtime, &["true"], change)?;
             let path = bundle.path().display().to_string();
             sample(|| quiet(&mut runtime.command(&["run", "--bundle", &path, &bundle.id])))
         })
@@ -196,17 +202,22 @@ impl Pair {
             return Ok(());
         }
         let peaks = |runtime: &Runtime| -> Result<Vec<f64>> {
-            let bundle = bundle(runtime, &["sleep", "1000"], full)?;
+            let bundle = bundle_of(runtime, &["sleep", "1000"], full)?;
             let path = bundle.path().display().to_string();
             let verbs: [&[&str]; 3] = [
                 &["create", "--bundle", &path, &bundle.id],
                 &["start", &bundle.id],
                 &["delete", "--force", &bundle.id],
             ];
-            verbs.iter().map(|words| peak(&runtime.command(words))).collect()
+            let mut peaks: Vec<f64> =
+                verbs.iter().map(|words| peak(&runtime.command(words))).collect::<Result<_>>()?;
+            let foreground = bundle_of(runtime, &["true"], full)?;
+            let path = foreground.path().display().to_string();
+            peaks.push(peak(&runtime.command(&["run", "--bundle", &path, &foreground.id]))?);
+            Ok(peaks)
         };
         let (ours, theirs) = (peaks(&self.ours)?, peaks(&self.peer)?);
-        for (index, verb) in ["create", "start", "delete"].iter().enumerate() {
+        for (index, verb) in ["create", "start", "delete", "run"].iter().enumerate() {
             let pair = [(ours[index], theirs[index])];
             self.print(&format!("peak memory, {verb}"), "KiB", &pair, Target::AtMost(MEMORY));
         }
@@ -223,7 +234,7 @@ impl Pair {
 
 /// What stands under every runtime: the same namespaces, a fork, a new root and an exec, by `unshare`.
 fn floor(ours: &Runtime, is_json: bool) -> Result<()> {
-    let bundle = bundle(ours, &["true"], plain)?;
+    let bundle = bundle_of(ours, &["true"], plain)?;
     let (path, rootfs) = (bundle.path().display().to_string(), bundle.rootfs());
     let mut pairs = Vec::new();
     for _ in 0..PAIRS {
@@ -273,7 +284,7 @@ fn print(
     }
 }
 
-fn bundle(runtime: &Runtime, args: &[&str], change: Change) -> Result<Bundle> {
+fn bundle_of(runtime: &Runtime, args: &[&str], change: Change) -> Result<Bundle> {
     let mut bundle = Bundle::new(runtime, "")?;
     bundle.set("/process/args", json!(args));
     change(&mut bundle);

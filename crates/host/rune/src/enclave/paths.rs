@@ -29,6 +29,14 @@ pub(crate) fn load_runtime(
         Source::Annotation => ("enclave.runtime.path", ""),
     };
     let policy = Policy::new(directories(config)?, 0);
+    // A second C library beside the one in this program would share neither its heap nor its threads.
+    if cfg!(target_feature = "crt-static") {
+        return Err(Failure::new(format!(
+            "{field}: {}{image}: this rune is linked statically and loads no enclave runtimes: install one that is \
+             linked dynamically",
+            path.display()
+        )));
+    }
     Library::load(&policy, path, Some(root), LoadOptions::default()).map_err(|error| {
         let config = config.display();
         Failure::new(format!(
