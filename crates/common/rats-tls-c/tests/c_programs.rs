@@ -3,7 +3,7 @@
 
 #[path = "../../rats-tls/tests/common/lab.rs"]
 mod lab;
-#[path = "../../rats-tls/tests/common/machine.rs"]
+#[path = "common/machine.rs"]
 mod machine;
 
 use lab::{Enclave, appraiser, policy};
@@ -138,7 +138,8 @@ fn sessions_of_every_kind_and_name() {
         let more = [verifies(&two, "policy-1").concat(), one.attests()];
         let [client_said, server_said] = run(&[client, "reattest"], &[server, "server"], more);
         let service = if server == "rats" { "billing" } else { "none" };
-        let expected = format!("peer: runtime 0.1.0, service {service}, looked 0, {ACCEPTED}");
+        let expected =
+            format!("peer: runtime emulated-device, service {service}, looked 0, {ACCEPTED}");
         assert_eq!((client_said.as_str(), server_said.as_str()), (&*expected, "served"));
 
         let more = [

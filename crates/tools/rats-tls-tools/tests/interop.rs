@@ -1,9 +1,7 @@
 //! The four programs with each other, and with peers that want no good. Evidence is genuine quotes of emulated
 //! platforms.
 
-#[path = "../../../common/rats-tls/tests/common/lab.rs"]
-mod lab;
-#[path = "../../../common/rats-tls/tests/common/machine.rs"]
+#[path = "../../../common/rats-tls-c/tests/common/machine.rs"]
 mod machine;
 
 use machine::Machine;
@@ -89,7 +87,7 @@ fn stderr(output: &Output) -> String {
 }
 
 fn of_enclave(number: &str) -> String {
-    format!("peer: sgx {} (emulated), runtime 0.1.0", number.repeat(32))
+    format!("peer: sgx {} (emulated), runtime emulated-device", number.repeat(32))
 }
 
 #[test]

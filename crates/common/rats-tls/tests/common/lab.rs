@@ -104,11 +104,6 @@ impl Enclave {
         Collateral::from_json(&self.collateral).expect("our own")
     }
 
-    /// As its attester sends it.
-    pub fn collateral_json(&self) -> &[u8] {
-        &self.collateral
-    }
-
     pub fn quote(&self, data: &[u8; 64]) -> Vec<u8> {
         let target = Targetinfo::from_bytes(&self.platform.target_info());
         let report = self.report(&target, data);
