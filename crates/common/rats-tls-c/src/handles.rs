@@ -63,3 +63,41 @@ fn find(handle: usize) -> Result<Entry, Error> {
     }
     table().entries.get(&handle).cloned().ok_or(Error::Handle(handle))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Wanted;
+    use crate::rats::{entry, rats_tls_cleanup, rats_tls_reattest};
+    use rats_tls::Setup;
+    use rats_tls::binding::Role;
+    use rats_tls::names::Names;
+
+    fn handle() -> usize {
+        let chosen = Names::default().choose().unwrap();
+        let (is_mutual, sends_endorsements) = (false, false);
+        let wanted = Wanted { role: Role::Client, is_mutual, sends_endorsements, chosen };
+        add(Context::new(wanted, Setup::default()).unwrap())
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_its_handle_can_only_end() {
+        let handle = handle();
+        assert_eq!(entry(|| with(handle, |_| panic!("on purpose"))), -1);
+        assert_eq!(rats_tls_reattest(handle), -1);
+        assert_eq!(rats_tls_cleanup(handle), 0);
+        assert_eq!(rats_tls_cleanup(handle), -2);
+    }
+
+    #[test]
+    fn a_second_call_at_the_same_time_is_refused_and_not_kept_waiting() {
+        let handle = handle();
+        let inner = with(handle, |_| {
+            assert!(matches!(remove(handle), Err(Error::InUse)));
+            Ok(with(handle, |_| Ok(())))
+        });
+        assert!(matches!(inner, Ok(Err(Error::InUse))));
+        remove(handle).unwrap();
+        assert!(matches!(with(handle, |_| Ok(())), Err(Error::Handle(got)) if got == handle));
+    }
+}

@@ -16,7 +16,9 @@ typedef enum {
 	RATS_TLS_ERR_INIT = 10,
 	RATS_TLS_ERR_UNSUPPORTED_CERT_ALGO = 11,
 	/* An instance name that means nothing. */
-	RATS_TLS_ERR_NO_NAME = 12
+	RATS_TLS_ERR_NO_NAME = 12,
+	/* Never returned; it makes the type signed, so that a caller may ask for less than 0. */
+	RATS_TLS_ERR_SIGNED = -0x7fffffff
 } rats_tls_err_t;
 
 typedef enum {

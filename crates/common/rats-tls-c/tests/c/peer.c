@@ -9,12 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+static rats_tls_handle handle;
 static int seen;
 
 static int look(void *argument, int answer)
 {
 	rtls_evidence_t *evidence = argument;
 	seen++;
+	/* The session that asks is busy asking. */
+	if (rats_tls_cleanup(handle) != -RATS_TLS_ERR_INVALID || !strstr(rats_tls_error(), "one call at a time")) {
+		printf("the handle was taken away\n");
+		exit(3);
+	}
 	/* The evidence is the peer's, whole and in place. */
 	if (evidence->type != SGX_ECDSA || evidence->quote_size < 1000 || evidence->custom_claims_length != 1 ||
 	    strcmp(evidence->custom_claims[0].name, "service") != 0 || evidence->custom_claims[0].value_size != 7 ||
@@ -37,8 +43,6 @@ static int refuses(void *evidence)
 {
 	return look(evidence, 0);
 }
-
-static rats_tls_handle handle;
 
 static void check(const char *call, int result)
 {
