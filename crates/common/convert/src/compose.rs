@@ -1,5 +1,6 @@
 //! The manifest that an image and rules give.
 
+use crate::attester;
 use crate::enclave::RUNTIME_VERSION;
 use crate::error::{Error, ImageError};
 use crate::image::{ImageConfig, fault};
@@ -74,7 +75,7 @@ pub(crate) fn manifest(
         signals: Signal::DEFAULT.to_vec(),
         enclave: Enclave::default(),
         network: Reserved,
-        attester: Reserved,
+        attester: None,
         key_broker: Reserved,
         attestation: AttestationFiles::default(),
         identity: Identity::default(),
@@ -82,6 +83,7 @@ pub(crate) fn manifest(
     };
     policy.apply(&mut manifest)?;
     check_prefix(tree, &manifest.process)?;
+    attester::check(tree, &manifest)?;
     manifest.validate().map_err(workload::manifest::ManifestError::from)?;
     Ok(manifest)
 }

@@ -1,5 +1,6 @@
 //! The whole way from an image to an enclave file.
 
+use crate::attester;
 use crate::compose;
 use crate::directory;
 use crate::enclave::EnclaveFile;
@@ -27,6 +28,8 @@ pub struct Options<'a> {
     pub policy: Policy,
     /// The enclave program, an ELF file.
     pub program: &'a [u8],
+    /// The attester's program, for workloads that have one.
+    pub attester: &'a [u8],
     /// Most that the image may hold.
     pub limits: Limits,
     /// Threads for hashing.
@@ -40,6 +43,7 @@ impl Default for Options<'_> {
         Self {
             policy: Policy::default(),
             program: enclave_image::ELF,
+            attester: attester_image::ELF,
             limits: Limits::default(),
             pool: Pool::default(),
             progress: &(),
@@ -89,15 +93,24 @@ impl Input {
         }
     }
 
-    /// Computes the root file system.
+    /// Computes the root file system, with this program as its attester if there is one.
     ///
     /// # Errors
     /// A layer or a file cannot be read or is not allowed.
-    pub fn root(&self, limits: Limits, pool: Pool, progress: &dyn Progress) -> Result<Root, Error> {
-        let tree = match self {
+    pub fn root(
+        &self,
+        attester: Option<&[u8]>,
+        limits: Limits,
+        pool: Pool,
+        progress: &dyn Progress,
+    ) -> Result<Root, Error> {
+        let mut tree = match self {
             Self::Image(image) => image.tree(limits, pool, progress)?,
             Self::Directory(path, _) => directory::read(path, pool, progress)?,
         };
+        if let Some(program) = attester {
+            attester::add(&mut tree, program);
+        }
         Root::of(tree, pool, progress)
     }
 }
@@ -107,8 +120,9 @@ impl Input {
 /// # Errors
 /// The input, the rules or what they give together is not allowed.
 pub fn convert(input: &Input, options: Options<'_>) -> Result<Conversion, Error> {
-    let Options { policy, program, limits, pool, progress } = options;
-    let root = input.root(limits, pool, progress)?;
+    let Options { policy, program, attester, limits, pool, progress } = options;
+    let attester = policy.attester.is_some().then_some(attester);
+    let root = input.root(attester, limits, pool, progress)?;
     let manifest = compose::manifest(input.config(), &root, input.source(), policy)?;
     progress.stage("build the enclave file", None);
     let enclave = EnclaveFile::build(&manifest, program)?;

@@ -9,6 +9,7 @@
 //! may be hostile, and no name in them reaches a file outside the directory that is written.
 #![forbid(unsafe_code)]
 
+pub mod attester;
 mod compose;
 pub mod conversion;
 pub mod directory;

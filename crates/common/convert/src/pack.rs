@@ -7,10 +7,12 @@
 //! | `manifest.json` | the measured manifest, for people |
 //! | `meta.bin` | root metadata (`workload::meta`) |
 //! | `trees.bin` | Merkle trees |
+//! | `attester` | the attester's program, where the manifest has one; the metadata name it |
 //!
 //! Reading believes the enclave file alone: the manifest is taken out of it and measured again, and what lies
 //! beside has to agree.
 
+use crate::attester::PROGRAM;
 use crate::conversion::Conversion;
 use crate::enclave::{Contents, sigstruct};
 use crate::error::Error;
@@ -38,7 +40,7 @@ pub const TREES: &str = "trees.bin";
 /// Where a pack may lie below the directory that a person names.
 const PLACES: [&str; 3] = ["", "rootfs/.inclavare", ".inclavare"];
 
-/// All of them, in the order in which an image holds them.
+/// Those of every pack, in the order in which an image holds them.
 pub const FILES: [&str; 5] = [SGXS, SIGSTRUCT, MANIFEST, METADATA, TREES];
 
 /// Writes a conversion as a pack, without a SIGSTRUCT, to a directory that does not exist, is empty, or is a
@@ -71,6 +73,9 @@ pub fn write(conversion: &Conversion, directory: &Path) -> Result<(), Error> {
     let mut trees = BufWriter::new(trees);
     conversion.root.write_trees(&mut trees).map_err(Error::io(what()))?;
     trees.flush().map_err(Error::io(what()))?;
+    if let Some(program) = conversion.root.attester() {
+        put(PROGRAM, program)?;
+    }
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(staging.path(), mode).map_err(Error::io(what()))?;
     replace(staging, directory).map_err(Error::io(what()))
@@ -85,7 +90,7 @@ fn is_foreign(directory: &Path) -> std::io::Result<bool> {
     };
     for entry in entries {
         let name = entry?.file_name();
-        if !FILES.iter().any(|file| name == *file) {
+        if name != PROGRAM && !FILES.iter().any(|file| name == *file) {
             return Ok(true);
         }
     }

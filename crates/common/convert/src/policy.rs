@@ -33,8 +33,13 @@
 //! [attestation]
 //! uids = [0]                          # nobody if left out
 //! files = ["quote", "user_report_data"]
+//!
+//! [attester]                          # none if left out
+//! listen = 8443                       # port of the host
+//! forward = "127.0.0.1:8080"          # where the program listens, inside
 //! ```
 
+use crate::attester;
 use crate::error::Error;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -72,6 +77,8 @@ pub struct Policy {
     pub enclave: Option<Size>,
     /// Who may open /dev/attestation.
     pub attestation: Option<AttestationFiles>,
+    /// The attester.
+    pub attester: Option<attester::Rules>,
     /// Identity fields of SIGSTRUCT.
     pub identity: Option<Identity>,
     /// A debug enclave.
@@ -255,6 +262,7 @@ impl Policy {
             attestation.files.dedup();
             manifest.attestation = attestation;
         }
+        manifest.attester = self.attester.map(attester::Rules::rule);
         set(&mut manifest.identity, self.identity);
         set(&mut manifest.debug, self.debug);
         let Size { size, threads, heap_max } = self.enclave.unwrap_or_default();
@@ -337,6 +345,8 @@ mod tests {
             "argv = { prefix = [\"a\"], froce = true }",
             "[enclave]\nsize = \"1Q\"",
             "debug = ",
+            "[attester]\nlisten = 1",
+            "[attester]\nlisten = 1\nforward = \"a\"\nlevel = \"best\"",
         ] {
             assert!(Policy::parse(text).is_err(), "{text}");
         }

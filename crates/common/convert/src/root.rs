@@ -5,6 +5,7 @@ use crate::hash::Pool;
 use crate::progress::Progress;
 use crate::tree::{Content, Node, Tree};
 use std::io::{self, Write};
+use workload::manifest::Attester;
 use workload::meta::{self, Blob, FileType, NewInode, NewKind};
 
 /// A root file system ready to be measured.
@@ -35,6 +36,12 @@ impl Root {
     #[must_use]
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// The attester's program, where the tree has one.
+    #[must_use]
+    pub fn attester(&self) -> Option<&[u8]> {
+        self.tree.kept(Attester::PATH.as_bytes())
     }
 
     /// Writes `trees.bin`.

@@ -81,6 +81,8 @@ pub enum Place {
     },
     /// A path below the directory.
     Directory(std::path::PathBuf),
+    /// None: it is kept here.
+    Given,
 }
 
 impl Node {

@@ -239,3 +239,58 @@ fn who_may_attest_is_measured_in_whatever_order_it_is_written() {
     assert_eq!(one.enclave.mrenclave, same.enclave.mrenclave);
     assert_ne!(one.enclave.mrenclave, fewer.enclave.mrenclave);
 }
+
+/// The attester's program comes from the converter, whatever an image has in its place.
+#[test]
+fn an_attester_is_measured_and_travels_with_the_pack() {
+    let rules = "[attester]\nlisten = 8443\nforward = \"127.0.0.1:8080\"\n";
+    let options = |program| Options {
+        policy: Policy::parse(rules).unwrap(),
+        attester: program,
+        ..Options::default()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    TestImage::example().write_layout(&path("source"));
+    let input = Input::open(&path("source"), None).unwrap();
+    let made = convert(&input, options(b"program")).unwrap();
+    let without = convert(&input, Options::default()).unwrap();
+    assert_ne!(made.manifest.root.digest, without.manifest.root.digest);
+    let other = convert(&input, options(b"Program")).unwrap();
+    assert_ne!(made.enclave.mrenclave, other.enclave.mrenclave);
+
+    pack::write(&made, &path("pack")).unwrap();
+    pack::write(&made, &path("pack")).unwrap();
+    assert_eq!(std::fs::read(path("pack/attester")).unwrap(), b"program");
+    let opened = Pack::open(&path("pack")).unwrap();
+    let bundle = path("bundle");
+    output::write_bundle(&input, &made.root, &opened, Default::default(), &bundle, &()).unwrap();
+    assert_eq!(std::fs::read(bundle.join("rootfs/.inclavare/attester")).unwrap(), b"program");
+    assert!(Pack::find(&bundle).is_ok());
+
+    let key = SigningKey::generate().unwrap();
+    opened.put_sigstruct(&key.sign::<Fast>(&opened.unsigned(0x2026_1120)).unwrap()).unwrap();
+    let Input::Image(image) = &input else { panic!() };
+    let packed = path("packed.tar");
+    output::write_image(image, &Pack::open(&path("pack")).unwrap(), "a:b", &packed).unwrap();
+    let again = convert(&Input::open(&packed, None).unwrap(), options(b"program")).unwrap();
+    assert_eq!(again.enclave.mrenclave, made.enclave.mrenclave);
+    // Its layer has the program, which the conversion did not look at.
+    let layers = std::fs::read(&packed).unwrap();
+    assert!(layers.windows(19).any(|window| window == b".inclavare/attester"));
+}
+
+#[test]
+fn a_policy_for_peers_is_a_file_of_the_image() {
+    let directory = tempfile::tempdir().unwrap();
+    TestImage::example().write_layout(directory.path());
+    let input = Input::open(directory.path(), None).unwrap();
+    let rules = "[attester]\nlisten = 8443\nforward = \"127.0.0.1:8080\"\n\
+                 [attester.verify]\npolicy = \"/etc/none.toml\"\nroot = \"/etc/none.pem\"\n";
+    let policy = Policy::parse(rules).unwrap();
+    let error = convert(&input, Options { policy, ..Options::default() }).map(drop).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "attester.verify.policy: expected a file of the image, got \"/etc/none.toml\", which is none"
+    );
+}

@@ -23,6 +23,7 @@ pub mod request;
 pub mod verity;
 
 mod admission;
+mod attester;
 mod rules;
 mod validate;
 

@@ -13,6 +13,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+pub use crate::attester::{Attester, AttesterLevel, AttesterVerify};
 pub use crate::rules::{
     ArgvRule, Availability, EnvRule, ExecRule, InputRule, MountRule, Reserved, Signal,
 };
@@ -49,8 +50,8 @@ pub struct Manifest {
     pub enclave: Enclave,
     /// Network rules; not in this version.
     pub network: Reserved,
-    /// The attester; not in this version.
-    pub attester: Reserved,
+    /// The attester, if the workload has one.
+    pub attester: Option<Attester>,
     /// Where keys come from; not in this version.
     pub key_broker: Reserved,
     /// Who may open `/dev/attestation/*`.
@@ -281,7 +282,7 @@ pub(crate) mod tests {
             signals: Signal::DEFAULT.to_vec(),
             enclave: Enclave::default(),
             network: Reserved,
-            attester: Reserved,
+            attester: None,
             key_broker: Reserved,
             attestation: AttestationFiles::default(),
             identity: Identity::default(),

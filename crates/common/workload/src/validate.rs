@@ -68,7 +68,7 @@ impl fmt::Display for Invalid {
 
 impl core::error::Error for Invalid {}
 
-fn invalid(
+pub(crate) fn invalid(
     field: impl Into<String>,
     expected: impl Into<String>,
     got: impl Into<String>,
@@ -120,6 +120,9 @@ pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Invalid> {
         return Err(invalid("attestation.uids", "ascending ids", got));
     }
     attestation_files(&manifest.attestation.files)?;
+    if let Some(attester) = &manifest.attester {
+        attester.validate(manifest)?;
+    }
     if manifest.identity.config_id.is_some() && manifest.identity.kss.is_none() {
         return Err(invalid("identity.config_id", "null without kss", "a value"));
     }
@@ -206,7 +209,7 @@ fn env_rule(name: &str, rule: &EnvRule) -> Result<(), Invalid> {
     }
 }
 
-fn absolute(field: &str, path: &str) -> Result<(), Invalid> {
+pub(crate) fn absolute(field: &str, path: &str) -> Result<(), Invalid> {
     let is_plain = |below: &str| below.split('/').all(|part| !matches!(part, "" | "." | ".."));
     let below = path.strip_prefix('/');
     if below.is_some_and(|below| below.is_empty() || is_plain(below)) && !path.contains('\0') {

@@ -73,7 +73,8 @@ fn fill(
     let skipped = unpack(input, root, &rootfs, progress)?;
     let reserved = rootfs.join(".inclavare");
     let copying = || Error::io(format!("copy the pack to {}", reserved.display()));
-    fs::create_dir(&reserved).map_err(copying())?;
+    // Where the tree has an attester the directory is there.
+    fs::create_dir_all(&reserved).map_err(copying())?;
     for name in FILES {
         let source = pack.directory.join(name);
         if source.exists() {

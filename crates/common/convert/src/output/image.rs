@@ -6,6 +6,7 @@
 //! once.
 
 use super::archive::ArchiveWriter;
+use crate::attester::PROGRAM;
 use crate::error::Error;
 use crate::hash::{Running, sha256};
 use crate::image::{Image, fault};
@@ -194,7 +195,8 @@ fn pack_layer(pack: &Pack) -> Result<Blob, Error> {
     let output = Tee { file: BufWriter::new(file), hashed: Hashed::default() };
     let mut archive = ArchiveWriter(output);
     archive.directory(".inclavare/").map_err(Error::io(what()))?;
-    for name in FILES {
+    let attester = pack.manifest.attester.is_some().then_some(PROGRAM);
+    for name in FILES.into_iter().chain(attester) {
         let path = pack.directory.join(name);
         let file = File::open(&path).map_err(Error::io(format!("open {}", path.display())))?;
         let size = file.metadata().map_err(Error::io(what()))?.len();

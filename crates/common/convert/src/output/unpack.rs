@@ -132,6 +132,11 @@ impl Unpacking<'_> {
                     let copied = fs::copy(&source, path).map_err(failed("copy to", path))?;
                     progress.advance(copied);
                 }
+                Place::Given => {
+                    let bytes = file.kept.as_deref().unwrap_or_default();
+                    fs::write(path, bytes).map_err(failed("write", path))?;
+                    progress.advance(file.size);
+                }
             }
         }
         let Input::Image(image) = input else { return Ok(()) };

@@ -214,7 +214,7 @@ fn manifest() -> Vec<u8> {
         signals: vec![],
         enclave: manifest::Enclave { size: SIZE, threads: 8, heap_max: 128 * MIB },
         network: manifest::Reserved,
-        attester: manifest::Reserved,
+        attester: None,
         key_broker: manifest::Reserved,
         attestation: manifest::AttestationFiles::default(),
         identity: manifest::Identity::default(),

@@ -8,7 +8,7 @@ use convert::hash::Pool;
 use convert::layer::Limits;
 
 pub(crate) fn run(arguments: &Digest, bar: Bar) -> Result<(), Failure> {
-    let root = open(&arguments.source)?.root(Limits::default(), Pool::default(), &bar)?;
+    let root = open(&arguments.source)?.root(None, Limits::default(), Pool::default(), &bar)?;
     drop(bar);
     println!("{}", root.blob.tree.digest);
     Ok(())

@@ -5,6 +5,7 @@ use crate::args::Pack;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use convert::Input;
+use convert::attester::PROGRAM;
 use convert::hash::Pool;
 use convert::layer::Limits;
 use convert::output::write_image;
@@ -20,7 +21,8 @@ pub(crate) fn run(arguments: &Pack, bar: Bar) -> Result<(), Failure> {
         )));
     };
     // A pack of another image would be refused only when it runs.
-    let root = input.root(Limits::default(), Pool::default(), &bar)?;
+    let attester = attester(&pack)?;
+    let root = input.root(attester.as_deref(), Limits::default(), Pool::default(), &bar)?;
     let (expected, got) = (pack.manifest.root.digest, root.blob.tree.digest);
     if expected != got {
         return Err(Failure::Refused(format!(
@@ -32,4 +34,13 @@ pub(crate) fn run(arguments: &Pack, bar: Bar) -> Result<(), Failure> {
     println!("image     sha256:{digest}");
     println!("mrenclave {}", pack.contents.mrenclave);
     Ok(())
+}
+
+/// The attester's program that the pack brings, if it has one. The root digest covers it.
+fn attester(pack: &convert::pack::Pack) -> Result<Option<Vec<u8>>, Failure> {
+    if pack.manifest.attester.is_none() {
+        return Ok(None);
+    }
+    let path = pack.directory.join(PROGRAM);
+    std::fs::read(&path).map(Some).map_err(Failure::io("read", &path))
 }

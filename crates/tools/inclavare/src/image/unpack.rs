@@ -9,7 +9,7 @@ use convert::layer::Limits;
 
 pub(crate) fn run(arguments: &Unpack, bar: Bar) -> Result<(), Failure> {
     let input = open(&arguments.source)?;
-    let root = input.root(Limits::default(), Pool::default(), &bar)?;
+    let root = input.root(None, Limits::default(), Pool::default(), &bar)?;
     let skipped = convert::output::unpack(&input, &root, &arguments.output, &bar)?;
     drop(bar);
     report_skipped(skipped);

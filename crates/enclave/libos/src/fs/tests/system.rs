@@ -138,7 +138,7 @@ fn manifest(image: &Image) -> Manifest {
         signals: vec![],
         enclave: Enclave::default(),
         network: Reserved,
-        attester: Reserved,
+        attester: None,
         key_broker: Reserved,
         attestation: AttestationFiles::default(),
         identity: Identity::default(),
