@@ -19,7 +19,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Arguments;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// `utsname.release`: the Linux whose interfaces this follows.
 pub const RELEASE: &str = "6.1.0-inclavare";
@@ -66,6 +66,8 @@ pub struct Kernel {
     pub(crate) on_session_end: Mutex<Option<SessionEnd>>,
     /// The file layer keeps what processes said to /dev/attestation.
     pub(crate) on_process_end: Mutex<Option<ProcessEnd>>,
+    /// The attester's process; 0: there is none.
+    pub(crate) attester: AtomicU32,
     is_ending: AtomicBool,
 }
 
@@ -126,6 +128,7 @@ impl Kernel {
             last_pid: Mutex::new(0),
             on_session_end: Mutex::new(None),
             on_process_end: Mutex::new(None),
+            attester: AtomicU32::new(0),
             is_ending: AtomicBool::new(false),
         }))
     }
@@ -227,6 +230,21 @@ impl Kernel {
             ));
         }
         self.platform.host().exit(status);
+    }
+
+    /// The attester ended: nobody can tell any more what runs here, so that nothing shall. Does not return on a
+    /// machine that ends.
+    pub fn attester_ended(&self, status: u32) {
+        if self.is_ending.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let how = match (status & 0x7f, status >> 8 & 0xff) {
+            (0, code) => alloc::format!("exit code {code}"),
+            (signal, _) => alloc::format!("signal {signal}"),
+        };
+        self.platform.host().refuse(&alloc::format!(
+            "attester: expected to run as long as the container, ended with {how}"
+        ));
     }
 
     /// The first process of an exec session ended.

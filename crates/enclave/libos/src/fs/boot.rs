@@ -97,7 +97,9 @@ pub fn boot(setup: &Setup<'_>) -> Result<FileLayer, String> {
     builder.mount("/dev/shm", Fs::empty(settings(heap / 4), 0o1777), "tmpfs", "shm", safe)?;
 
     let (manifest, admitted) = (setup.manifest, setup.admitted);
-    let attestation = Attestation::new(platform, &manifest.attestation, &admitted.config_digest);
+    let attester = manifest.attester.as_ref().map(|attester| (attester.uid, attester.files()));
+    let attestation =
+        Attestation::new(platform, &manifest.attestation, attester, &admitted.config_digest);
     let tree = attestation.tree(made);
     builder.mount("/dev/attestation", tree, "attestation", "attestation", safe)?;
 

@@ -65,6 +65,9 @@ fn end_process(process: &Arc<Process>, status: u32) {
     if process.is_init() {
         kernel.end_container(status);
     }
+    if process.pid == kernel.attester.load(Ordering::SeqCst) {
+        kernel.attester_ended(status);
+    }
     hand_over_children(process);
     process.life.lock().zombie = Some(status);
     if process.session != 0 && process.parent.lock().upgrade().is_none() {

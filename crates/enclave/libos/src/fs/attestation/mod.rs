@@ -59,6 +59,8 @@ const BOUND: &str = "bound";
 pub struct Attestation {
     platform: &'static dyn Platform,
     allowed: AttestationFiles,
+    /// The attester's user, and the files it opens whatever else is allowed.
+    attester: Option<(u32, &'static [&'static str])>,
     claims: Vec<u8>,
     /// What was written last.
     last: Mutex<Words>,
@@ -77,11 +79,13 @@ struct Words {
 }
 
 impl Attestation {
-    /// For the users and files that the manifest allows. `config_digest` is that of what was admitted.
+    /// For the users and files that the manifest allows, and the attester's user, if there is one, for whom alone
+    /// `bound` is then. `config_digest` is that of what was admitted.
     #[must_use]
     pub fn new(
         platform: &'static dyn Platform,
         allowed: &AttestationFiles,
+        attester: Option<(u32, &'static [&'static str])>,
         config_digest: &Digest,
     ) -> Arc<Self> {
         let mut instance_id = [0; INSTANCE_ID_SIZE];
@@ -89,6 +93,7 @@ impl Attestation {
         Arc::new(Self {
             platform,
             allowed: allowed.clone(),
+            attester,
             claims: claims::encode(&config_digest.0, &instance_id),
             last: Mutex::default(),
             own: Mutex::default(),
@@ -117,9 +122,13 @@ impl Attestation {
         is_written: bool,
         how: OpenHow,
     ) -> Result<(), Errno> {
-        let is_listed = self.allowed.uids.contains(&caller.credentials.fsuid)
-            && self.allowed.files.iter().any(|listed| listed == name);
-        if !is_listed || !is_written && how.flags & O_ACCMODE != O_RDONLY {
+        let user = caller.credentials.fsuid;
+        let is_attesters =
+            self.attester.is_some_and(|(uid, files)| uid == user && files.contains(&name));
+        let is_listed = self.allowed.uids.contains(&user)
+            && self.allowed.files.iter().any(|listed| listed == name)
+            && (name != BOUND || self.attester.is_none());
+        if !(is_listed || is_attesters) || !is_written && how.flags & O_ACCMODE != O_RDONLY {
             return Err(Errno::EACCES);
         }
         Ok(())

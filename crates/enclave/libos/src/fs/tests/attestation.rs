@@ -33,9 +33,14 @@ fn world() -> World {
 }
 
 fn world_of(allowed: AttestationFiles) -> World {
+    world_with(allowed, None)
+}
+
+fn world_with(allowed: AttestationFiles, attester: Option<u32>) -> World {
+    let attester = attester.map(|uid| (uid, &["bound", "claims"][..]));
     let host: &'static RecordingHost = Box::leak(Box::default());
     let machine = Machine::with_host(1000, host);
-    let attestation = Attestation::new(machine, &allowed, &Hex([0xcd; 32]));
+    let attestation = Attestation::new(machine, &allowed, attester, &Hex([0xcd; 32]));
     let root = attestation.tree(Time::default());
     let namespace = Namespace::new(root, "attestation", "attestation", MountFlags::default());
     let world = World { host, attestation, task: TestTask::over(machine, namespace) };
@@ -118,6 +123,21 @@ fn only_listed_users_open_listed_files() {
     assert_eq!(world.task.open_at("/keys/default", RDONLY), Err(Errno::ENOENT));
     let nobody = world_of(AttestationFiles { uids: vec![], files: vec!["quote".into()] });
     assert_eq!(nobody.task.open_at("/quote", RDONLY), Err(Errno::EACCES));
+}
+
+#[test]
+fn beside_an_attester_bound_is_its_alone() {
+    let files = AttestationFiles::NAMES.iter().map(|name| (*name).to_string()).collect();
+    let world = world_with(AttestationFiles { uids: vec![0], files }, Some(65_500));
+    assert_eq!(world.task.open_at("/bound", RDWR), Err(Errno::EACCES));
+    assert!(world.task.open_at("/claims", RDONLY).is_ok());
+    assert!(world.task.open_at("/quote", RDONLY).is_ok());
+    let mut user = world.task.credentials.lock().unwrap();
+    (user.fsuid, user.euid) = (65_500, 65_500);
+    drop(user);
+    assert!(world.task.open_at("/bound", RDWR).is_ok());
+    assert!(world.task.open_at("/claims", RDONLY).is_ok());
+    assert_eq!(world.task.open_at("/quote", RDONLY), Err(Errno::EACCES), "not at its level");
 }
 
 #[test]
