@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What a pipe is asked to hold, in bytes. The kernel may give less.
-pub(crate) const SIZE: usize = 256 << 10;
+const SIZE: usize = 256 << 10;
 
 /// Pipes in use at once, per thread.
 pub const MOST: usize = 512;

@@ -5,7 +5,7 @@
 //! leaves the other open, for a bounded time.
 
 use crate::metrics::{Metrics, Way};
-use crate::pipe::{self, Pipe};
+use crate::pipe::Pipe;
 use crate::socket::{self, Socket};
 use core::future::Future;
 use core::pin::Pin;
@@ -229,7 +229,7 @@ impl Direction {
             self.by = By::Copy;
             return Poll::Ready(Ok(()));
         };
-        match ready!(from.poll_read(context, pipe::SIZE, |fd| pipe.fill(fd))) {
+        match ready!(from.poll_read(context, None, |fd| pipe.fill(fd))) {
             Ok(0) => self.is_last = true,
             Ok(count) => {
                 if count < SPLICED {

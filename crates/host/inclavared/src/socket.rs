@@ -70,17 +70,17 @@ impl Socket {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_read(context, into.len(), |fd| receive(fd, into))
+        self.0.poll_read(context, Some(into.len()), |fd| receive(fd, into))
     }
 
     /// As [`Watched::poll_read`].
     pub(crate) fn poll_read(
         &self,
         context: &mut Context<'_>,
-        most: usize,
+        enough: Option<usize>,
         read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_read(context, most, read)
+        self.0.poll_read(context, enough, read)
     }
 
     /// As [`Watched::poll_write`].

@@ -40,21 +40,22 @@ impl Watched {
         self.0.writable().await
     }
 
-    /// Reads in some way that gets at most `most` bytes, once there is something.
+    /// Reads in some way, once there is something. A way that gets all there is unless that is `enough` bytes, as
+    /// recv(2) does, may say so; `None` for others, as splice(2), which a full pipe stops too.
     pub(crate) fn poll_read(
         &self,
         context: &mut Context<'_>,
-        most: usize,
+        enough: Option<usize>,
         mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_read_ready(context))?;
             let mut few = None;
             let done = self.0.try_io(Interest::READABLE, || match read(self.fd()) {
-                // Fewer than asked for: there are no more, so readiness is forgotten now and not by a call that
+                // There are no more, so readiness is forgotten now and not by a call that
                 // says EAGAIN. It comes by edges: what arrives from now on is told again, and the end of the
                 // stream stays told.
-                Ok(count) if (1..most).contains(&count) => {
+                Ok(count) if enough.is_some_and(|enough| (1..enough).contains(&count)) => {
                     few = Some(count);
                     Err(would_block())
                 }

@@ -124,7 +124,7 @@ fn there_are_so_many_connections_in_all() {
 fn nothing_piles_up_where_nobody_reads() {
     let (listener, address) = container();
     let relay = Relay::start(&[&format!("--container=web={address}")]);
-    let mut verifier = relay.connect("web");
+    let verifier = relay.connect("web");
     let mut attester = listener.accept().unwrap().0;
     let before = relay.memory();
     attester.set_nonblocking(true).unwrap();
@@ -142,8 +142,9 @@ fn nothing_piles_up_where_nobody_reads() {
         assert!(sent < 256 << 20, "it took {sent} bytes that nobody reads");
     }
     assert!(relay.memory() - before < 2 << 20, "{}", relay.memory() - before);
-    attester.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(std::io::copy(&mut verifier, &mut std::io::sink()).unwrap(), sent);
+    // All of it comes, though nothing more is sent that would wake the relay: a full pipe is no empty socket.
+    let mut rest = verifier.take(sent);
+    assert_eq!(std::io::copy(&mut rest, &mut std::io::sink()).unwrap(), sent);
 }
 
 /// A thousand here; `cargo xtask bench inclavared` has nine thousand.
