@@ -5,6 +5,7 @@
 
 mod attestation;
 mod figure;
+mod inclavared;
 mod libos;
 mod measure;
 mod oci;
@@ -39,6 +40,8 @@ enum Name {
     Attestation,
     /// An attested session against plain TLS: handshake, bulk data, memory
     Session,
+    /// Relaying attested sessions, against haproxy with splicing
+    Inclavared,
     /// create, start, delete and run of ordinary containers, against crun and runc
     Oci,
 }
@@ -73,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Name::Measure => print(measure::run(shipped(&mut bench)?)?),
             Name::Attestation => print(attestation::run()?),
             Name::Session => print(session::run()?),
+            Name::Inclavared => print(inclavared::run()?),
             Name::Oci => oci::run(arguments.json)?,
         }
     }
