@@ -4,7 +4,7 @@ use sgx::sgxs::{Ecreate, Io, Page, Writer};
 use sgx::{PAGE_SIZE, Secinfo, SecinfoFlags, Tcs};
 use workload::manifest::{
     ArgvRule, AttestationFiles, Availability, Enclave, EnvRule, FORMAT, Identity, Inputs, Manifest,
-    Process, Reserved, Root, Signal, Source, User,
+    Network, Process, Reserved, Root, Signal, Source, User,
 };
 use workload::meta::{NewInode, NewKind};
 use workload::request::{Kind, Mount, Request, Rlimit};
@@ -134,8 +134,11 @@ pub(crate) fn a_manifest() -> Manifest {
         inputs: Inputs::default(),
         signals: Signal::DEFAULT.to_vec(),
         enclave: Enclave::default(),
-        network: Reserved,
-        attester: Reserved,
+        network: Network {
+            connect: vec!["any:443".parse().unwrap(), "[2001:db8::/32]:any".parse().unwrap()],
+            listen: vec![80, 8443],
+        },
+        attester: None,
         key_broker: Reserved,
         attestation: AttestationFiles::default(),
         identity: Identity::default(),
@@ -243,7 +246,7 @@ pub(crate) fn image_documents() -> Vec<Vec<u8>> {
 
 pub(crate) fn hostcall_request() -> Vec<Vec<u8>> {
     // Sequence 1 and, for each of the first calls, version 1 and the call's number; arguments all zero.
-    (0..104u64)
+    (0..120u64)
         .map(|call| {
             let mut header = vec![0; 0x90];
             put(&mut header, 0x10, 1, 8);
@@ -254,7 +257,7 @@ pub(crate) fn hostcall_request() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn hostcall_reply() -> Vec<Vec<u8>> {
-    (0..6u8)
+    (0..9u8)
         .map(|choice| {
             let mut reply = vec![0; 4096 + 256];
             put(&mut reply, 0x58, 1, 8);

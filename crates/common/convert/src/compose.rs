@@ -11,7 +11,7 @@ use crate::users;
 use std::collections::BTreeMap;
 use workload::manifest::{
     ArgvRule, AttestationFiles, Availability, Enclave, EnvRule, FORMAT, Identity, Inputs, Manifest,
-    Process, Reserved, Root as ManifestRoot, Signal, Source, interpreter,
+    Network, Process, Reserved, Root as ManifestRoot, Signal, Source, interpreter,
 };
 
 /// What Docker gives a process whose image sets no PATH.
@@ -74,7 +74,7 @@ pub(crate) fn manifest(
         inputs: Inputs::default(),
         signals: Signal::DEFAULT.to_vec(),
         enclave: Enclave::default(),
-        network: Reserved,
+        network: Network::default(),
         attester: None,
         key_broker: Reserved,
         attestation: AttestationFiles::default(),

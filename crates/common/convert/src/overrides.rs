@@ -4,7 +4,7 @@
 //! that made it was told.
 
 use crate::error::Error;
-use crate::policy::{Argv, Bytes, Policy};
+use crate::policy::{Argv, Bytes, Destination, Policy};
 use std::path::PathBuf;
 use workload::manifest::Availability;
 
@@ -17,6 +17,10 @@ pub struct Overrides {
     pub enclave_size: Option<Bytes>,
     /// Most threads.
     pub threads: Option<u32>,
+    /// TCP ports of the host to listen on, beside the file's.
+    pub listen: Vec<u16>,
+    /// Destinations to connect to, beside the file's.
+    pub connect: Vec<Destination>,
     /// Standard input is allowed.
     pub stdin: bool,
     /// A terminal is allowed.
@@ -44,6 +48,8 @@ impl Overrides {
         };
         allow(&mut policy.stdin, self.stdin);
         allow(&mut policy.tty, self.tty);
+        policy.network.listen.extend(self.listen);
+        policy.network.connect.extend(self.connect);
         if self.debug {
             policy.debug = Some(true);
         }
@@ -65,15 +71,24 @@ mod tests {
     fn what_is_not_said_stays_as_the_file_has_it() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("rules.toml");
-        let rules = "tty = \"allowed\"\nargv = [\"/a\"]\n[enclave]\nsize = \"1G\"\nthreads = 8\n";
+        let rules = "tty = \"allowed\"\nargv = [\"/a\"]\n[enclave]\nsize = \"1G\"\nthreads = 8\n\
+                     [network]\nlisten = [80]\n";
         std::fs::write(&file, rules).unwrap();
-        let overrides =
-            Overrides { policy: Some(file), threads: Some(9), stdin: true, ..Overrides::default() };
+        let overrides = Overrides {
+            policy: Some(file),
+            threads: Some(9),
+            stdin: true,
+            listen: vec![443],
+            connect: vec!["any:53".parse().unwrap()],
+            ..Overrides::default()
+        };
         let policy = overrides.apply().unwrap();
         assert_eq!(policy.tty, Some(Availability::Allowed));
         assert_eq!(policy.stdin, Some(Availability::Allowed));
         assert_eq!(policy.debug, None);
         assert!(matches!(policy.argv, Some(Argv::Exact(argv)) if argv == ["/a"]));
+        assert_eq!(policy.network.listen, [80, 443]);
+        assert_eq!(policy.network.connect, ["any:53".parse().unwrap()]);
         let size = policy.enclave.unwrap();
         assert_eq!((size.size, size.threads), (Some(Bytes(1 << 30)), Some(9)));
     }

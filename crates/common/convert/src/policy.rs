@@ -25,6 +25,10 @@
 //! [inputs]
 //! hosts = "accept"                    # drop, accept, or { exact = "sha256 in hex" }
 //!
+//! [network]                           # sockets of the host; none if left out
+//! listen = [8443]
+//! connect = ["10.0.0.5:5432", "[2001:db8::/32]:443", "any:443"]
+//!
 //! [enclave]
 //! size = "64G"
 //! threads = 64
@@ -45,8 +49,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use workload::manifest::{
-    AttestationFiles, Availability, Enclave, EnvRule, ExecRule, Identity, Inputs, Manifest,
-    MountRule, Signal, User,
+    AttestationFiles, Availability, BadRule, ConnectRule, Enclave, EnvRule, ExecRule, Identity,
+    Inputs, Manifest, MountRule, Network, Signal, User,
 };
 
 /// Where a manifest differs from what the image gives.
@@ -73,6 +77,8 @@ pub struct Policy {
     pub inputs: Option<Inputs>,
     /// Signals that pass.
     pub signals: Option<Vec<Signal>>,
+    /// Sockets of the host; none if left out.
+    pub network: Sockets,
     /// Size of the enclave.
     pub enclave: Option<Size>,
     /// Who may open /dev/attestation.
@@ -157,6 +163,35 @@ pub enum Access {
     ReadOnly,
     /// Read and write.
     Writable,
+}
+
+/// Sockets of the host.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sockets {
+    /// TCP ports to listen on.
+    pub listen: Vec<u16>,
+    /// Destinations to connect to.
+    pub connect: Vec<Destination>,
+}
+
+/// A destination: text such as `10.0.0.5:5432`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Destination(pub ConnectRule);
+
+impl TryFrom<String> for Destination {
+    type Error = BadRule;
+    fn try_from(text: String) -> Result<Self, BadRule> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for Destination {
+    type Err = BadRule;
+    fn from_str(text: &str) -> Result<Self, BadRule> {
+        text.parse().map(Self)
+    }
 }
 
 /// Size of the enclave.
@@ -255,6 +290,13 @@ impl Policy {
             self.mounts.into_iter().map(|(path, mount)| (path, rule(mount))).collect();
         set(&mut manifest.inputs, self.inputs);
         set(&mut manifest.signals, self.signals);
+        let Sockets { mut listen, connect } = self.network;
+        let mut connect: Vec<ConnectRule> = connect.into_iter().map(|rule| rule.0).collect();
+        listen.sort_unstable();
+        listen.dedup();
+        connect.sort_unstable();
+        connect.dedup();
+        manifest.network = Network { connect, listen };
         if let Some(mut attestation) = self.attestation {
             attestation.uids.sort_unstable();
             attestation.uids.dedup();
@@ -310,6 +352,8 @@ mod tests {
         let policy = Policy::parse(&example).unwrap();
         assert!(matches!(policy.argv, Some(Argv::Exact(_))));
         assert_eq!(policy.enclave.unwrap().size, Some(Bytes(64 << 30)));
+        assert_eq!(policy.network.listen, [8443]);
+        assert_eq!(policy.network.connect[0], "10.0.0.5:5432".parse().unwrap());
         assert_eq!(policy.env.len(), 4);
         let prefix = Policy::parse("argv = { prefix = [\"a\"], force = true }").unwrap();
         assert!(matches!(prefix.argv, Some(Argv::Prefix { force: true, .. })));
@@ -330,6 +374,7 @@ mod tests {
         let text = include_str!("../../../../docs/converting.md");
         let policy = Policy::parse(&block(text, "")).unwrap();
         assert_eq!(policy.env.len(), 5);
+        assert_eq!((policy.network.listen.len(), policy.network.connect.len()), (1, 3));
         assert_eq!(policy.identity.unwrap().isv_svn, 2);
     }
 
@@ -344,6 +389,11 @@ mod tests {
             "[mounts.\"/x\"]\nhost = \"rw\"",
             "argv = { prefix = [\"a\"], froce = true }",
             "[enclave]\nsize = \"1Q\"",
+            "[network]\nlisten = [65536]",
+            "[network]\nlisten = 80",
+            "[network]\nbind = [80]",
+            "[network]\nconnect = [\"example.org:80\"]",
+            "[network]\nconnect = [{ address = \"any\", port = 80 }]",
             "debug = ",
             "[attester]\nlisten = 1",
             "[attester]\nlisten = 1\nforward = \"a\"\nlevel = \"best\"",

@@ -24,6 +24,7 @@ pub mod verity;
 
 mod admission;
 mod attester;
+mod network;
 mod rules;
 mod validate;
 

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 pub use crate::attester::{Attester, AttesterLevel, AttesterVerify};
+pub use crate::network::{AddressRule, BadRule, ConnectRule, Network, PortRule, Protocol};
 pub use crate::rules::{
     ArgvRule, Availability, EnvRule, ExecRule, InputRule, MountRule, Reserved, Signal,
 };
@@ -48,8 +49,8 @@ pub struct Manifest {
     pub signals: Vec<Signal>,
     /// Size of the enclave.
     pub enclave: Enclave,
-    /// Network rules; not in this version.
-    pub network: Reserved,
+    /// Which sockets of the host programs may have.
+    pub network: Network,
     /// The attester, if the workload has one.
     pub attester: Option<Attester>,
     /// Where keys come from; not in this version.
@@ -248,6 +249,12 @@ impl Manifest {
         serde_json::to_vec(self).expect("no map key that is not a string, no failing Serialize")
     }
 
+    /// Whether the enclave may ask the host for sockets at all.
+    #[must_use]
+    pub fn has_host_sockets(&self) -> bool {
+        !self.network.is_empty() || self.attester.is_some()
+    }
+
     /// Checks ranges and the relations between members.
     ///
     /// # Errors
@@ -281,7 +288,7 @@ pub(crate) mod tests {
             inputs: Inputs::default(),
             signals: Signal::DEFAULT.to_vec(),
             enclave: Enclave::default(),
-            network: Reserved,
+            network: Network::default(),
             attester: None,
             key_broker: Reserved,
             attestation: AttestationFiles::default(),
@@ -307,7 +314,7 @@ pub(crate) mod tests {
         );
         assert!(text.contains(r#""env":{"PATH":{"exact":"/bin"},"TZ":"any"}"#), "{text}");
         assert!(text.contains(r#""signals":["TERM","INT","HUP","WINCH"]"#), "{text}");
-        assert!(text.contains(r#""network":null"#), "{text}");
+        assert!(text.contains(r#""network":{"connect":[],"listen":[]}"#), "{text}");
     }
 
     #[test]
@@ -329,7 +336,10 @@ pub(crate) mod tests {
         for (from, to) in [
             (r#""debug":false"#, r#""debug":false,"extra":1"#),
             (r#""debug":false"#, r#""debug":0"#),
-            (r#""network":null"#, r#""network":{"listen":[80]}"#),
+            (r#""listen":[]"#, r#""listen":[65536]"#),
+            (r#""listen":[]"#, r#""listen":[],"bind":[]"#),
+            (r#""connect":[]"#, r#""connect":[{"address":"any","port":0,"protocol":"tcp"}]"#),
+            (r#""connect":[],"#, ""),
             (r#""attester":null"#, r#""attester":{}"#),
             (r#""stdin":"denied""#, r#""stdin":"maybe""#),
             (r#""TERM""#, r#""KILL""#),

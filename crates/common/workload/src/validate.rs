@@ -115,6 +115,7 @@ pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Invalid> {
             return Err(invalid("signals", "each signal once", got));
         }
     }
+    manifest.network.validate()?;
     if let Some(pair) = unsorted(&manifest.attestation.uids) {
         let got = format!("{} before {}", pair[0], pair[1]);
         return Err(invalid("attestation.uids", "ascending ids", got));
@@ -122,6 +123,11 @@ pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Invalid> {
     attestation_files(&manifest.attestation.files)?;
     if let Some(attester) = &manifest.attester {
         attester.validate(manifest)?;
+        if manifest.network.admits_listen(attester.listen) {
+            // Any program could be there before it.
+            let got = attester.listen.to_string();
+            return Err(invalid("network.listen", "ports other than the attester's", got));
+        }
     }
     if manifest.identity.config_id.is_some() && manifest.identity.kss.is_none() {
         return Err(invalid("identity.config_id", "null without kss", "a value"));

@@ -123,15 +123,26 @@ impl Kind {
 }
 
 fn image(path: &Path, conversion: Conversion) -> Result<Measured, Failure> {
-    let Conversion { reference, policy, enclave_size, threads, stdin, tty, debug, argv } =
-        conversion;
+    let Conversion {
+        reference,
+        policy,
+        enclave_size,
+        threads,
+        listen,
+        connect,
+        stdin,
+        tty,
+        debug,
+        argv,
+    } = conversion;
     let input = Input::open(path, reference.as_deref()).map_err(of(path))?;
     let image = match &input {
         Input::Image(image) => Some(image.id()),
         Input::Directory(..) => None,
     };
     let rules = policy.clone();
-    let overrides = Overrides { policy, enclave_size, threads, stdin, tty, debug, argv };
+    let overrides =
+        Overrides { policy, enclave_size, threads, listen, connect, stdin, tty, debug, argv };
     let policy = overrides.apply().map_err(of(rules.as_deref().unwrap_or(path)))?;
     let options = Options { policy, ..Options::default() };
     let conversion = convert::convert(&input, options).map_err(of(path))?;
@@ -196,11 +207,24 @@ fn read_sigstruct(path: &Path, mrenclave: Digest) -> Result<Box<Sigstruct>, Fail
 
 impl Conversion {
     fn is_given(&self) -> bool {
-        let Self { reference, policy, enclave_size, threads, stdin, tty, debug, argv } = self;
+        let Self {
+            reference,
+            policy,
+            enclave_size,
+            threads,
+            listen,
+            connect,
+            stdin,
+            tty,
+            debug,
+            argv,
+        } = self;
         reference.is_some()
             || policy.is_some()
             || enclave_size.is_some()
             || threads.is_some()
+            || !listen.is_empty()
+            || !connect.is_empty()
             || *stdin
             || *tty
             || *debug

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use convert::policy::Bytes;
+use convert::policy::{Bytes, Destination};
 use std::path::PathBuf;
 
 /// Makes enclaves of container images.
@@ -104,6 +104,12 @@ pub(crate) struct Convert {
     /// Most threads, over the policy's
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<u32>,
+    /// A TCP port of the host to listen on, beside the policy's; may be repeated
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) listen: Vec<u16>,
+    /// A destination to connect to, beside the policy's, such as 10.0.0.5:5432 or any:443; may be repeated
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) connect: Vec<Destination>,
     /// Read the host's standard input
     #[arg(long)]
     pub(crate) stdin: bool,

@@ -213,7 +213,7 @@ fn manifest() -> Vec<u8> {
         inputs: manifest::Inputs::default(),
         signals: vec![],
         enclave: manifest::Enclave { size: SIZE, threads: 8, heap_max: 128 * MIB },
-        network: manifest::Reserved,
+        network: manifest::Network::default(),
         attester: None,
         key_broker: manifest::Reserved,
         attestation: manifest::AttestationFiles::default(),

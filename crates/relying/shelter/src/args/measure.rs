@@ -1,7 +1,7 @@
 //! Options of `shelter measure`.
 
 use clap::Args;
-use convert::policy::Bytes;
+use convert::policy::{Bytes, Destination};
 use std::path::PathBuf;
 use workload::digest::Digest;
 
@@ -57,6 +57,12 @@ pub(crate) struct Conversion {
     /// Of an image: most threads, over the policy's
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<u32>,
+    /// Of an image: a TCP port of the host that it listens on, beside the policy's; may be repeated
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) listen: Vec<u16>,
+    /// Of an image: a destination that it connects to, beside the policy's; may be repeated
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) connect: Vec<Destination>,
     /// Of an image: it reads the host's standard input
     #[arg(long)]
     pub(crate) stdin: bool,

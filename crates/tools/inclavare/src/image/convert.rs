@@ -34,6 +34,8 @@ fn overrides(arguments: &Convert) -> Overrides {
         policy: arguments.policy.clone(),
         enclave_size: arguments.enclave_size,
         threads: arguments.threads,
+        listen: arguments.listen.clone(),
+        connect: arguments.connect.clone(),
         stdin: arguments.stdin,
         tty: arguments.tty,
         debug: arguments.debug,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use workload::digest::Hex;
 use workload::manifest::{
     ArgvRule, AttestationFiles, Availability, Enclave, FORMAT, Identity, Inputs, Manifest,
-    MountRule, Process, Reserved, Root, Source, User,
+    MountRule, Network as NetworkRules, Process, Reserved, Root, Source, User,
 };
 use workload::request::{Admitted, AdmittedMount};
 
@@ -137,7 +137,7 @@ fn manifest(image: &Image) -> Manifest {
         inputs: Inputs::default(),
         signals: vec![],
         enclave: Enclave::default(),
-        network: Reserved,
+        network: NetworkRules::default(),
         attester: None,
         key_broker: Reserved,
         attestation: AttestationFiles::default(),
