@@ -160,12 +160,15 @@ pub fn hostcall_request(bytes: &[u8]) {
 pub fn hostcall_reply(bytes: &[u8]) {
     use hostcall::Request as Call;
     let (choice, bytes) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
-    let call = match choice % 6 {
+    let call = match choice % 9 {
         0 => Call::NextEvent {},
         1 => Call::SessionRequest { session: 0, offset: 0 },
         2 => Call::FileRead { file: 1, offset: 0, length: 100 },
         3 => Call::QuoteTarget {},
         4 => Call::Quote { report: &[0; hostcall::REPORT_SIZE] },
+        5 => Call::NetAccept { stream: 3 },
+        6 => Call::NetConnect { high: 0, low: 0, port: 1, is_datagram: false },
+        7 => Call::NetError { stream: 3 },
         _ => Call::Park { timeout_ns: 1 },
     };
     let mut into = vec![0; DATA_SIZE];

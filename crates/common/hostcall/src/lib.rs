@@ -10,6 +10,7 @@
 //! what was asked. Not guaranteed: that the *contents* of a reply are true. Who uses them verifies them.
 #![no_std]
 
+mod address;
 pub mod enclave;
 pub mod event;
 pub mod fuzz;
@@ -19,10 +20,11 @@ mod memory;
 mod plausible;
 mod request;
 
+pub use address::{address_of, address_words};
 pub use event::Event;
 pub use layout::{
     BLOCK_SIZE, DATA_OFFSET, DATA_SIZE, ExitReason, MAGIC, MAX_REQUEST, NO_DEADLINE, REPORT_SIZE,
     TARGETINFO_SIZE, VERSION,
 };
 pub use memory::{Memory, RawBlock, SliceBlock};
-pub use request::{BadRequest, Protection, Request, SideData, TypeChange, Wire};
+pub use request::{BadRequest, Half, Protection, Request, SideData, TypeChange, Wire};

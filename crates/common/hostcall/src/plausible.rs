@@ -3,8 +3,8 @@
 use crate::Request;
 use crate::layout::{DATA_SIZE, MAX_REQUEST, TARGETINFO_SIZE, VALUES};
 
-/// `poll(2)` bits that the ABI carries: IN, OUT, ERR, HUP.
-pub(crate) const READINESS: u16 = 0x001 | 0x004 | 0x008 | 0x010;
+/// `poll(2)` bits that the ABI carries: IN, OUT, ERR, HUP, RDHUP.
+pub(crate) const READINESS: u16 = 0x001 | 0x004 | 0x008 | 0x010 | 0x2000;
 
 /// A field of a reply that cannot be true, whatever the host's state. The host is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,18 @@ pub(crate) fn check(
         }
         Request::NextEvent {} | Request::Quote { .. } => (0, DATA_SIZE as u64),
         Request::QuoteTarget {} | Request::ReportTarget { .. } => (0, TARGETINFO_SIZE as u64),
+        Request::NetListen { .. } | Request::NetConnect { .. } => (u64::from(u32::MAX), 0),
+        Request::NetError { .. } => (4095, 0),
+        Request::NetAccept { .. } | Request::NetName { .. } => {
+            let is_accept = matches!(request, Request::NetAccept { .. });
+            at_most("stream", if is_accept { u32::MAX.into() } else { 0 }, values[0])?;
+            at_most("port", u16::MAX.into(), values[1])?;
+            if values[1] == 0 {
+                return Err(Implausible { call, field: "port", at_most: u16::MAX.into(), got: 0 });
+            }
+            // The other two are an address, whatever they are.
+            return at_most("data length", 0, length);
+        }
         Request::Clock {} => {
             at_most("monotonic_ns", i64::MAX as u64, values[1])?;
             at_most("realtime_ns", i64::MAX as u64, values[2])?;

@@ -29,6 +29,18 @@ pub enum TypeChange {
     Trim = 4,
 }
 
+/// Which direction of a connection ends, as `shutdown(2)` numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Half {
+    /// Nothing more is read.
+    Read = 0,
+    /// Nothing more is written: the peer reads the end.
+    Write = 1,
+    /// Both.
+    Both = 2,
+}
+
 macro_rules! requests {
     ($($(#[$doc:meta])* $name:ident = $number:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty = $codec:ident,)* } $(data $data:ident)?;)*) => {
         /// A call, typed. Thread and page addresses are as the enclave sees them; what each call does and
@@ -129,7 +141,8 @@ requests! {
         is_nonblocking: bool = flag, };
     /// Writes a stream.
     StreamWrite = 33 { /// Stream.
-        stream: u32 = word32, } data bytes;
+        stream: u32 = word32, /// EAGAIN instead of waiting.
+        is_nonblocking: bool = flag, } data bytes;
     /// Present readiness of a stream.
     StreamPoll = 34 { /// Stream.
         stream: u32 = word32, };
@@ -205,6 +218,33 @@ requests! {
     /// The REPORT that the host wanted; empty where there is none.
     ReportMade = 99 { /// Number of the host's wish.
         ticket: u32 = word32, } data report;
+
+    /// Listens on a TCP port of the host.
+    NetListen = 112 { /// First half of the address ([`address_words`](crate::address_words)).
+        high: u64 = word, /// Second half.
+        low: u64 = word, /// Port, not 0.
+        port: u16 = port, /// Most connections that wait to be accepted.
+        backlog: u32 = word32, /// Of the unspecified IPv6 address: IPv4 is left out.
+        is_v6_only: bool = flag, };
+    /// Takes a connection that waits; never waits itself.
+    NetAccept = 113 { /// Stream of a listener.
+        stream: u32 = word32, };
+    /// Begins a connection; readiness for writing ends it.
+    NetConnect = 114 { /// First half of the address.
+        high: u64 = word, /// Second half.
+        low: u64 = word, /// Port, not 0.
+        port: u16 = port, /// UDP instead of TCP.
+        is_datagram: bool = flag, };
+    /// Takes the pending error of a socket (SO_ERROR).
+    NetError = 115 { /// Stream.
+        stream: u32 = word32, };
+    /// Ends one direction of a connection, or both.
+    NetShutdown = 116 { /// Stream.
+        stream: u32 = word32, /// Which.
+        half: Half = half, };
+    /// The socket's own address.
+    NetName = 117 { /// Stream.
+        stream: u32 = word32, };
 }
 
 /// The untyped form of a request: the words and bytes of the block.
@@ -278,7 +318,7 @@ mod codec {
         ($($name:ident: $type:ty, |$value:ident| $encode:expr, |$word:ident| $decode:expr;)*) => {$(
             pub(super) mod $name {
                 #[allow(unused_imports)]
-                use super::super::{Protection, SideData, TypeChange};
+                use super::super::{Half, Protection, SideData, TypeChange};
                 pub(in super::super) fn encode($value: $type) -> u64 { $encode }
                 pub(in super::super) fn decode(words: super::Words, at: usize) -> Option<$type> {
                     let $word = words[at];
@@ -299,6 +339,11 @@ mod codec {
         flag: bool, |value| u64::from(value), |word| match word { 0 => Some(false), 1 => Some(true), _ => None };
         readiness: u16, |value| u64::from(value),
             |word| u16::try_from(word).ok().filter(|bits| bits & !crate::plausible::READINESS == 0);
+        port: u16, |value| u64::from(value),
+            |word| u16::try_from(word).ok().filter(|port| *port != 0);
+        half: Half, |value| value as u64, |word| match word {
+            0 => Some(Half::Read), 1 => Some(Half::Write), 2 => Some(Half::Both), _ => None
+        };
         // Both below 2^47: a sum of the two never wraps.
         page: u64, |value| value, |word| (word.is_multiple_of(4096) && word < 1 << 47).then_some(word);
         page_length: u64, |value| value,

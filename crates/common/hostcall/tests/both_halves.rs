@@ -3,8 +3,8 @@
 use hostcall::enclave::{CallError, Caller};
 use hostcall::host::Server;
 use hostcall::{
-    BLOCK_SIZE, DATA_SIZE, Event, Memory, Protection, RawBlock, Request, SideData, SliceBlock,
-    TypeChange, fuzz,
+    BLOCK_SIZE, DATA_SIZE, Event, Half, Memory, Protection, RawBlock, Request, SideData,
+    SliceBlock, TypeChange, fuzz,
 };
 
 /// splitmix64: enough randomness for properties, and every failure repeats.
@@ -49,9 +49,9 @@ fn every_request<'a>(random: &mut Random, data: &'a [u8]) -> Vec<Request<'a>> {
         Request::ReadSideData { what: SideData::Trees, offset: 0, length },
         Request::ReadSideData { what: SideData::Metadata, offset: 1, length },
         Request::StreamRead { stream: id, length, is_nonblocking: id.is_multiple_of(2) },
-        Request::StreamWrite { stream: id, bytes: data },
+        Request::StreamWrite { stream: id, is_nonblocking: id.is_multiple_of(2), bytes: data },
         Request::StreamPoll { stream: id },
-        Request::StreamWatch { stream: id, interest: 0x1d },
+        Request::StreamWatch { stream: id, interest: 0x201d },
         Request::StreamClose { stream: id },
         Request::StreamIsTerminal { stream: id },
         Request::StreamIoctl { stream: id, request: id, argument: data },
@@ -73,6 +73,25 @@ fn every_request<'a>(random: &mut Random, data: &'a [u8]) -> Vec<Request<'a>> {
         Request::Quote { report: data },
         Request::ReportTarget { ticket: id },
         Request::ReportMade { ticket: id, report: data },
+        Request::NetListen {
+            high: random.next(),
+            low: random.next(),
+            port: 1 + (id % 65535) as u16,
+            backlog: id,
+            is_v6_only: id.is_multiple_of(2),
+        },
+        Request::NetAccept { stream: id },
+        Request::NetConnect {
+            high: random.next(),
+            low: random.next(),
+            port: u16::MAX,
+            is_datagram: id.is_multiple_of(2),
+        },
+        Request::NetError { stream: id },
+        Request::NetShutdown { stream: id, half: Half::Read },
+        Request::NetShutdown { stream: id, half: Half::Write },
+        Request::NetShutdown { stream: id, half: Half::Both },
+        Request::NetName { stream: id },
     ]
 }
 
@@ -179,7 +198,7 @@ fn implausible_replies_are_refused() {
     assert_eq!(refused_field(read, |m| m.set_word(0x60, (-2i64) as u64)), "status");
     assert_eq!(refused_field(read, |m| m.set_word(0x68, 1)), "value");
     assert_eq!(refused_field(read, |m| m.set_word(0x80, 1)), "unused value");
-    let write = Request::StreamWrite { stream: 1, bytes: b"abc" };
+    let write = Request::StreamWrite { stream: 1, is_nonblocking: true, bytes: b"abc" };
     assert_eq!(refused_field(write, |m| m.set_word(0x68, 4)), "value");
     assert_eq!(refused_field(write, |m| m.set_word(0x68, 0)), "bytes written");
     let ioctl = Request::StreamIoctl { stream: 1, request: 1, argument: b"abc" };
@@ -198,6 +217,26 @@ fn implausible_replies_are_refused() {
     assert_eq!(refused_field(quote, |m| m.set_word(0x88, 65537)), "data length");
     let made = Request::ReportMade { ticket: 1, report: &[] };
     assert_eq!(refused_field(made, |m| m.set_word(0x88, 1)), "data length");
+    let listen = Request::NetListen { high: 0, low: 0, port: 80, backlog: 1, is_v6_only: false };
+    assert_eq!(refused_field(listen, |m| m.set_word(0x68, 1 << 32)), "value");
+    assert_eq!(refused_field(listen, |m| m.set_word(0x70, 1)), "unused value");
+    let accept = Request::NetAccept { stream: 1 };
+    let with_port = |m: &SliceBlock<'_>, port| m.set_word(0x70, port);
+    assert_eq!(refused_field(accept, |m| with_port(m, 0)), "port");
+    assert_eq!(refused_field(accept, |m| with_port(m, 65536)), "port");
+    assert_eq!(refused_field(accept, |m| m.set_word(0x68, 1 << 32)), "stream");
+    assert_eq!(
+        refused_field(accept, |m| {
+            with_port(m, 1);
+            m.set_word(0x88, 1);
+        }),
+        "data length"
+    );
+    let name = Request::NetName { stream: 1 };
+    assert_eq!(refused_field(name, |m| m.set_word(0x68, 1)), "stream");
+    assert_eq!(refused_field(name, |m| with_port(m, 0)), "port");
+    let error = Request::NetError { stream: 1 };
+    assert_eq!(refused_field(error, |m| m.set_word(0x68, 4096)), "value");
     let clock = Request::Clock {};
     assert_eq!(refused_field(clock, |m| m.set_word(0x70, 1 << 63)), "monotonic_ns");
     assert_eq!(refused_field(clock, |m| m.set_word(0x80, 1 << 40)), "tsc_khz");
@@ -256,6 +295,16 @@ fn requests_outside_their_domain_are_refused() {
     assert!(refused(version | 96, &[], 1).starts_with("data length of host call 96"));
     assert!(refused(version | 97, &[1], 0).starts_with("unused argument of host call Quote"));
     assert!(refused(version | 98, &[1 << 32], 0).starts_with("ticket of host call ReportTarget"));
+    assert!(
+        refused(version | 33, &[1, 2], 0).starts_with("is_nonblocking of host call StreamWrite")
+    );
+    assert!(refused(version | 35, &[1, 2], 0).starts_with("interest of host call StreamWatch"));
+    assert!(refused(version | 112, &[0, 0, 0], 0).starts_with("port of host call NetListen"));
+    assert!(refused(version | 112, &[0, 0, 80, 1, 2], 0).starts_with("is_v6_only of host call"));
+    assert!(refused(version | 112, &[0, 0, 80, 1, 0, 1], 0).starts_with("unused argument of host"));
+    assert!(refused(version | 114, &[0, 0, 65536], 0).starts_with("port of host call NetConnect"));
+    assert!(refused(version | 116, &[1, 3], 0).starts_with("half of host call NetShutdown"));
+    assert!(refused(version | 113, &[1], 1).starts_with("data length of host call 113"));
 }
 
 #[test]
@@ -271,7 +320,7 @@ fn no_bytes_make_either_half_panic() {
         words[3] = if random.next().is_multiple_of(4) {
             random.next()
         } else {
-            (1 << 32) | (random.next() % 104)
+            (1 << 32) | (random.next() % 120)
         };
         for word in &mut words[512..520] {
             *word = random.word();

@@ -8,9 +8,10 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
+use core::net::SocketAddr;
 
 use hostcall::enclave::{CallError, Reply};
-use hostcall::{DATA_SIZE, Protection, Request, TypeChange};
+use hostcall::{DATA_SIZE, Half, Protection, Request, TypeChange, address_of, address_words};
 use libos::errno::Errno;
 use libos::host::{Event, Host, HostFile, HostStream, Level, Readiness, SideData};
 use libos::platform::{REPORT_SIZE, TARGETINFO_SIZE};
@@ -104,6 +105,12 @@ impl Write for Line {
 
 fn cut(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(DATA_SIZE)]
+}
+
+/// The address in a reply, whose port was checked.
+fn name_of(reply: &Reply) -> SocketAddr {
+    let [_, port, high, low] = reply.values;
+    SocketAddr::new(address_of([high, low]), port as u16)
 }
 
 /// The whole request of a session, in pieces.
@@ -207,8 +214,14 @@ impl Host for Calls {
         Ok(call(&request, &mut into[..length])?.length)
     }
 
-    fn stream_write(&self, stream: HostStream, from: &[u8]) -> Result<usize, Errno> {
-        let request = Request::StreamWrite { stream: stream.0, bytes: cut(from) };
+    fn stream_write(
+        &self,
+        stream: HostStream,
+        from: &[u8],
+        is_nonblocking: bool,
+    ) -> Result<usize, Errno> {
+        let HostStream(stream) = stream;
+        let request = Request::StreamWrite { stream, is_nonblocking, bytes: cut(from) };
         Ok(call(&request, &mut [])?.values[0] as usize)
     }
 
@@ -221,7 +234,7 @@ impl Host for Calls {
 
     fn stream_watch(&self, stream: HostStream, interest: Readiness) {
         let known = Readiness::IN.0 | Readiness::OUT.0 | Readiness::ERR.0 | Readiness::HUP.0;
-        let interest = interest.0 & known;
+        let interest = interest.0 & (known | Readiness::RDHUP.0);
         let _ = call(&Request::StreamWatch { stream: stream.0, interest }, &mut []);
     }
 
@@ -246,6 +259,51 @@ impl Host for Calls {
         call(&Request::StreamIoctl { stream, request, argument: &*argument }, answer)?;
         argument.copy_from_slice(answer);
         Ok(())
+    }
+
+    fn net_listen(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        is_v6_only: bool,
+    ) -> Result<HostStream, Errno> {
+        let [high, low] = address_words(address.ip());
+        let request = Request::NetListen { high, low, port: address.port(), backlog, is_v6_only };
+        call(&request, &mut []).map(|reply| HostStream(reply.values[0] as u32))
+    }
+
+    fn net_accept(&self, listener: HostStream) -> Result<(HostStream, SocketAddr), Errno> {
+        let reply = call(&Request::NetAccept { stream: listener.0 }, &mut [])?;
+        Ok((HostStream(reply.values[0] as u32), name_of(&reply)))
+    }
+
+    fn net_connect(&self, address: SocketAddr, is_datagram: bool) -> Result<HostStream, Errno> {
+        let [high, low] = address_words(address.ip());
+        let request = Request::NetConnect { high, low, port: address.port(), is_datagram };
+        call(&request, &mut []).map(|reply| HostStream(reply.values[0] as u32))
+    }
+
+    fn net_error(&self, stream: HostStream) -> Option<Errno> {
+        match call(&Request::NetError { stream: stream.0 }, &mut []) {
+            Ok(reply) if reply.values[0] == 0 => None,
+            Ok(reply) => Some(Errno::from_host(reply.values[0] as i64)),
+            Err(errno) => Some(errno),
+        }
+    }
+
+    fn net_shutdown(&self, stream: HostStream, reads: bool, writes: bool) -> Result<(), Errno> {
+        let half = match (reads, writes) {
+            (true, true) => Half::Both,
+            (true, false) => Half::Read,
+            (false, true) => Half::Write,
+            (false, false) => return Ok(()),
+        };
+        call(&Request::NetShutdown { stream: stream.0, half }, &mut []).map(drop)
+    }
+
+    fn net_name(&self, stream: HostStream) -> Result<SocketAddr, Errno> {
+        let reply = call(&Request::NetName { stream: stream.0 }, &mut [])?;
+        Ok(name_of(&reply))
     }
 
     fn next_event(&self) -> Event {

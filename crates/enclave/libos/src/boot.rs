@@ -103,7 +103,7 @@ impl System {
                         host.session_refused(session, &reason);
                     }
                 }
-                Event::Ready { stream, .. } => self.files.streams.ready(stream),
+                Event::Ready { stream, readiness } => self.files.streams.ready(stream, readiness),
                 Event::Report { ticket, target } => {
                     // No report data: it says what the host has measured itself, and nothing of anybody's
                     // choice, so that it needs no leave of the manifest.

@@ -8,12 +8,13 @@ use crate::platform::{REPORT_SIZE, TARGETINFO_SIZE};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 /// A file of the container's root that the host opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HostFile(pub u32);
 
-/// A byte stream of the host: stdin, stdout or stderr of the container or of an exec session.
+/// A byte stream of the host: stdin, stdout or stderr of the container or of an exec session, or a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostStream(pub u32);
 
@@ -128,11 +129,17 @@ pub trait Host: Send + Sync {
         is_nonblocking: bool,
     ) -> Result<usize, Errno>;
 
-    /// Writes a stream; waits. EINTR when the thread is kicked before anything was written.
+    /// Writes a stream; waits unless `is_nonblocking`, which writes what fits (EAGAIN where nothing does). EINTR
+    /// when the thread is kicked before anything was written.
     ///
     /// # Errors
     /// The host's errno; EPIPE where the reader is gone.
-    fn stream_write(&self, stream: HostStream, from: &[u8]) -> Result<usize, Errno>;
+    fn stream_write(
+        &self,
+        stream: HostStream,
+        from: &[u8],
+        is_nonblocking: bool,
+    ) -> Result<usize, Errno>;
 
     /// Present readiness of a stream.
     fn stream_poll(&self, stream: HostStream) -> Readiness;
@@ -157,6 +164,47 @@ pub trait Host: Send + Sync {
         request: u32,
         argument: &mut [u8],
     ) -> Result<(), Errno>;
+
+    /// Listens on a TCP port of the host; the port is not 0. IN of the stream says that a connection waits.
+    /// `is_v6_only`: the unspecified IPv6 address leaves IPv4 out.
+    ///
+    /// # Errors
+    /// The host's errno.
+    fn net_listen(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        is_v6_only: bool,
+    ) -> Result<HostStream, Errno>;
+
+    /// Takes a connection that waits, and whom it comes from; never waits itself (EAGAIN). The port is not 0, the
+    /// address is whatever the host likes.
+    ///
+    /// # Errors
+    /// The host's errno.
+    fn net_accept(&self, listener: HostStream) -> Result<(HostStream, SocketAddr), Errno>;
+
+    /// Begins a connection over TCP, or over UDP with `is_datagram`; the port is not 0. OUT, ERR or HUP of the
+    /// stream ends the attempt, and [`net_error`](Self::net_error) says how.
+    ///
+    /// # Errors
+    /// The host's errno.
+    fn net_connect(&self, address: SocketAddr, is_datagram: bool) -> Result<HostStream, Errno>;
+
+    /// Takes the pending error of a socket: what the host says it is, or why it says nothing.
+    fn net_error(&self, stream: HostStream) -> Option<Errno>;
+
+    /// Ends the reading or writing half of a connection, or both.
+    ///
+    /// # Errors
+    /// The host's errno.
+    fn net_shutdown(&self, stream: HostStream, reads: bool, writes: bool) -> Result<(), Errno>;
+
+    /// A socket's own address, as [`net_accept`](Self::net_accept) gives the peer's.
+    ///
+    /// # Errors
+    /// The host's errno.
+    fn net_name(&self, stream: HostStream) -> Result<SocketAddr, Errno>;
 
     /// Waits for the next event. One thread calls it.
     fn next_event(&self) -> Event;

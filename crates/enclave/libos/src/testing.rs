@@ -10,6 +10,7 @@ use crate::platform::{
     SealTo, SystemCalls, TARGETINFO_SIZE, ThreadId, UserContext, UserExit, XState,
 };
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -292,7 +293,7 @@ impl Host for NoHost {
     fn stream_read(&self, _: HostStream, _: &mut [u8], _: bool) -> Result<usize, Errno> {
         Err(Errno::EIO)
     }
-    fn stream_write(&self, _: HostStream, _: &[u8]) -> Result<usize, Errno> {
+    fn stream_write(&self, _: HostStream, _: &[u8], _: bool) -> Result<usize, Errno> {
         Err(Errno::EIO)
     }
     fn stream_poll(&self, _: HostStream) -> Readiness {
@@ -305,6 +306,24 @@ impl Host for NoHost {
     }
     fn stream_ioctl(&self, _: HostStream, _: u32, _: &mut [u8]) -> Result<(), Errno> {
         Err(Errno::ENOTTY)
+    }
+    fn net_listen(&self, _: SocketAddr, _: u32, _: bool) -> Result<HostStream, Errno> {
+        Err(Errno::EACCES)
+    }
+    fn net_accept(&self, _: HostStream) -> Result<(HostStream, SocketAddr), Errno> {
+        Err(Errno::EBADF)
+    }
+    fn net_connect(&self, _: SocketAddr, _: bool) -> Result<HostStream, Errno> {
+        Err(Errno::EACCES)
+    }
+    fn net_error(&self, _: HostStream) -> Option<Errno> {
+        Some(Errno::EBADF)
+    }
+    fn net_shutdown(&self, _: HostStream, _: bool, _: bool) -> Result<(), Errno> {
+        Err(Errno::EBADF)
+    }
+    fn net_name(&self, _: HostStream) -> Result<SocketAddr, Errno> {
+        Err(Errno::EBADF)
     }
     fn next_event(&self) -> Event {
         loop {

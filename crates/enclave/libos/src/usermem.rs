@@ -117,11 +117,13 @@ impl Source for UserBuf<'_> {
         self.length
     }
 
-    fn take(&mut self, into: &mut [u8]) -> Result<(), Errno> {
-        let count = self.take_length(into.len())?;
-        self.mm.read(self.address, into)?;
-        self.advance(count);
-        Ok(())
+    fn peek(&self, into: &mut [u8]) -> Result<(), Errno> {
+        self.take_length(into.len())?;
+        self.mm.read(self.address, into)
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.advance(count.min(self.length));
     }
 }
 
@@ -217,15 +219,25 @@ impl Source for UserVec<'_> {
         self.remaining
     }
 
-    fn take(&mut self, mut into: &mut [u8]) -> Result<(), Errno> {
-        while !into.is_empty() {
-            let part = self.part().ok_or(Errno::EFAULT)?;
-            let count = part.len().min(into.len());
-            let (now, rest) = into.split_at_mut(count);
-            part.take(now)?;
-            self.remaining -= count;
+    fn peek(&self, mut into: &mut [u8]) -> Result<(), Errno> {
+        for part in &self.parts[self.next..] {
+            let (now, rest) = into.split_at_mut(part.len().min(into.len()));
+            // A part of no bytes may point anywhere.
+            if !now.is_empty() {
+                part.peek(now)?;
+            }
             into = rest;
         }
-        Ok(())
+        if into.is_empty() { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
+    fn skip(&mut self, mut count: usize) {
+        while count > 0 {
+            let Some(part) = self.part() else { return };
+            let step = part.len().min(count);
+            part.skip(step);
+            self.remaining -= step;
+            count -= step;
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::load::{self, SgxsError};
 use crate::log::{Level, Log};
 use crate::pack::Pack;
 use crate::pool::{Pool, SpawnError, Worker};
-use crate::process::{bound_arenas, ignore_sigpipe, spawn_masked};
+use crate::process::{bound_arenas, ignore_sigpipe, raise_descriptor_limit, spawn_masked};
 use crate::run;
 use crate::service::clock::Clock;
 use crate::service::events::Events;
@@ -60,8 +60,8 @@ pub struct Enclave {
 impl Enclave {
     /// Loads the pack's enclave and initialises it. `root` is the directory whose files the enclave may read.
     ///
-    /// Nothing of the enclave runs yet. SIGPIPE is ignored from now on in this process unless it has a handler,
-    /// and the process must not fork any more.
+    /// Nothing of the enclave runs yet. SIGPIPE is ignored from now on in this process unless it has a handler, its
+    /// soft limit of descriptors is the hard one, and it must not fork any more.
     ///
     /// # Errors
     /// What is wrong with the pack, or what the driver refused.
@@ -78,6 +78,7 @@ impl Enclave {
         let (enclave, first_tcs) = load::load(driver, &pack)?;
         ignore_sigpipe();
         bound_arenas();
+        raise_descriptor_limit();
         let log = options.log.mark_emulated(D::EMULATED);
         let events = Arc::new(Events::default());
         let watcher = Arc::new(Watcher::new(Arc::clone(&events)).map_err(LoadError::Os)?);

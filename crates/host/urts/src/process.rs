@@ -1,6 +1,7 @@
 //! Settings of the host process: signals and memory.
 
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::mem::MaybeUninit;
 use std::thread::JoinHandle;
 
@@ -52,6 +53,15 @@ pub(crate) fn bound_arenas() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
     }
+}
+
+/// Raises the soft limit of descriptors to the hard one: each connection of the enclave is one, and the soft limit is
+/// for programs that use select(2), which this is none of.
+pub(crate) fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not, connections end with the old one, as EMFILE.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Makes writes to a closed pipe answer EPIPE instead of killing the process, unless it has its own handler.

@@ -61,6 +61,20 @@ pub const SYSCALLS_EMULATOR: &[&str] = &["arch_prctl", "getpid", "tgkill"];
 /// What the hardware driver needs besides: `ioctl` on `/dev/sgx_enclave` and its kick signal.
 pub const SYSCALLS_HARDWARE: &[&str] = &["getpid", "ioctl", "tgkill"];
 
+/// What sockets of the host need besides; only of an enclave whose manifest has network rules
+/// (`Manifest::has_host_sockets`).
+pub const SYSCALLS_NETWORK: &[&str] = &[
+    "accept4",
+    "bind",
+    "connect",
+    "getsockname",
+    "getsockopt",
+    "listen",
+    "setsockopt",
+    "shutdown",
+    "socket",
+];
+
 /// The calls of `needed` that `allows` forbids, for a refusal that names them.
 pub fn missing<'a>(
     needed: &'a [&'static str],

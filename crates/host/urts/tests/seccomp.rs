@@ -9,7 +9,7 @@ use small::Routine;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
-use urts::seccomp::{SYSCALLS, SYSCALLS_EMULATOR};
+use urts::seccomp::{SYSCALLS, SYSCALLS_EMULATOR, SYSCALLS_NETWORK};
 use urts::{Enclave, ExitStatus, Options};
 
 const CHILD: &str = "URTS_SECCOMP_CHILD";
@@ -81,17 +81,41 @@ fn services() -> fake::Fake {
         let _ = thread.ask(Request::FileOpen { path: b"/no such file" });
         let side = Request::ReadSideData { what: hostcall::SideData::Trees, offset: 0, length: 9 };
         thread.data(side).unwrap();
-        thread.ask(Request::StreamWrite { stream: 1, bytes: b"x" }).unwrap();
+        thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes: b"x" }).unwrap();
         thread.ask(Request::StreamPoll { stream: 0 }).unwrap();
         thread.ask(Request::StreamWatch { stream: 0, interest: 1 }).unwrap();
         thread.data(Request::NextEvent {}).unwrap();
         thread.ask(Request::StreamIsTerminal { stream: 0 }).unwrap();
         thread.ask(Request::StreamClose { stream: 0 }).unwrap();
+        sockets(thread);
         thread.ask(Request::Clock {}).unwrap();
         thread.ask(Request::Yield {}).unwrap();
         std::thread::sleep(Duration::from_millis(1));
         thread.exit(0);
     })
+}
+
+/// Every call on sockets; they reach each other over the host's loopback.
+fn sockets(thread: &mut fake::Thread) {
+    use hostcall::{Half, Request};
+    let [high, low] = hostcall::address_words(std::net::Ipv4Addr::LOCALHOST.into());
+    let mut listener = Err(0);
+    let mut port = 20_000;
+    while listener.is_err() {
+        port += 1;
+        let request = Request::NetListen { high, low, port, backlog: 1, is_v6_only: false };
+        listener = thread.ask(request);
+    }
+    let stream = thread.ask(Request::NetConnect { high, low, port, is_datagram: false }).unwrap();
+    let [stream, listener] = [stream as u32, listener.unwrap() as u32];
+    thread.ask(Request::StreamWatch { stream: listener, interest: 1 }).unwrap();
+    thread.data(Request::NextEvent {}).unwrap();
+    thread.ask(Request::NetAccept { stream: listener }).unwrap();
+    thread.ask(Request::NetError { stream }).unwrap();
+    thread.ask(Request::NetName { stream }).unwrap();
+    thread.ask(Request::StreamWrite { stream, is_nonblocking: true, bytes: b"x" }).unwrap();
+    thread.ask(Request::NetShutdown { stream, half: Half::Both }).unwrap();
+    thread.ask(Request::StreamClose { stream }).unwrap();
 }
 
 /// Allows the documented calls on all threads and kills the process for any other.
@@ -101,7 +125,7 @@ fn filter() {
     const RETURN: u16 = libc::BPF_RET as u16;
     const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     let mut program = vec![statement(LOAD, 0)];
-    for name in SYSCALLS.iter().chain(SYSCALLS_EMULATOR) {
+    for name in SYSCALLS.iter().chain(SYSCALLS_EMULATOR).chain(SYSCALLS_NETWORK) {
         program.push(libc::sock_filter { code: JUMP_EQUAL, jt: 0, jf: 1, k: number(name) });
         program.push(statement(RETURN, libc::SECCOMP_RET_ALLOW));
     }
@@ -136,6 +160,7 @@ fn number(name: &str) -> u32 {
         SYS_sched_getaffinity SYS_sched_yield SYS_set_robust_list SYS_sigaltstack SYS_clock_gettime
         SYS_clock_nanosleep SYS_close SYS_fcntl SYS_fstat SYS_newfstatat SYS_openat2 SYS_pread64 SYS_epoll_ctl
         SYS_epoll_pwait SYS_eventfd2 SYS_ioctl SYS_ppoll SYS_preadv2 SYS_pwritev2 SYS_read SYS_recvfrom SYS_sendto
-        SYS_write SYS_arch_prctl SYS_getpid SYS_tgkill
+        SYS_write SYS_arch_prctl SYS_getpid SYS_tgkill SYS_accept4 SYS_bind SYS_connect SYS_getsockname
+        SYS_getsockopt SYS_listen SYS_setsockopt SYS_shutdown SYS_socket
     )
 }

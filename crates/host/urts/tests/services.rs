@@ -114,19 +114,35 @@ fn a_pipe_is_read_written_and_its_end_is_seen() {
         let read = |is_nonblocking| Request::StreamRead { stream: 0, length: 64, is_nonblocking };
         assert_eq!(thread.data(read(true)).unwrap(), b"hello");
         assert_eq!(thread.data(read(true)), Err(EAGAIN));
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes: b"ready" }), Ok(5));
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes: b"ready" }),
+            Ok(5)
+        );
         assert_eq!(thread.data(read(false)).unwrap(), b"later");
         assert_eq!(thread.data(read(false)).unwrap(), b"", "the writer is gone");
         let big = vec![b'x'; 65536];
         for _ in 0..3 {
             let bytes = &big[..];
-            assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes }), Ok(65536));
+            assert_eq!(
+                thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes }),
+                Ok(65536)
+            );
         }
         assert_eq!(thread.ask(Request::StreamIsTerminal { stream: 1 }), Ok(0));
         assert_eq!(thread.ask(Request::StreamPoll { stream: 7 }), Err(EBADF));
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 2, bytes: b"to null" }), Ok(7));
+        assert_eq!(
+            thread.ask(Request::StreamWrite {
+                stream: 2,
+                is_nonblocking: false,
+                bytes: b"to null"
+            }),
+            Ok(7)
+        );
         thread.ask(Request::StreamClose { stream: 1 }).unwrap();
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes: b"x" }), Err(EBADF));
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes: b"x" }),
+            Err(EBADF)
+        );
         thread.exit(0);
     });
     let mut ready = [0; 5];
@@ -146,8 +162,14 @@ fn a_write_to_a_closed_pipe_is_epipe_and_to_a_socket_too() {
     let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
     drop((reader, far));
     run([null(), stdout.into(), near.into()], |thread| {
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes: b"x" }), Err(32));
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 2, bytes: b"x" }), Err(32));
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes: b"x" }),
+            Err(32)
+        );
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 2, is_nonblocking: false, bytes: b"x" }),
+            Err(32)
+        );
         let read = Request::StreamRead { stream: 2, length: 1, is_nonblocking: false };
         assert_eq!(thread.data(read).unwrap(), b"");
         thread.exit(0);
@@ -163,7 +185,10 @@ fn regular_files_are_streams_too() {
         assert_eq!(thread.data(read).unwrap(), b"inp");
         assert_eq!(thread.data(read).unwrap(), b"ut");
         assert_eq!(thread.data(read).unwrap(), b"");
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes: b"output" }), Ok(6));
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes: b"output" }),
+            Ok(6)
+        );
         thread.ask(Request::StreamWatch { stream: 0, interest: 1 }).unwrap();
         assert_eq!(next_event(thread), Ok(Event::Ready { stream: 0, readiness: 1 }));
         thread.exit(0);
@@ -211,8 +236,14 @@ fn a_kick_ends_a_waiting_read_write_and_event_wait() {
         assert_eq!(thread.data(read), Err(EINTR));
         // The pipe holds 64 KiB: the second write waits, has written nothing, and is interrupted.
         let bytes = &[0; 65536][..];
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes }), Ok(65536));
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes }), Err(EINTR));
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes }),
+            Ok(65536)
+        );
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes }),
+            Err(EINTR)
+        );
         assert_eq!(next_event(thread), Err(EINTR));
         thread.exit(0);
     })
@@ -270,7 +301,11 @@ fn the_first_request_and_an_exec_arrive_whole() {
             assert_eq!((session, request_length), (expected, 7));
             assert_eq!(read_request(thread, session), format!("exec {expected}?").as_bytes()[..7]);
             let bytes = format!("from {expected}");
-            let write = Request::StreamWrite { stream: streams[1], bytes: bytes.as_bytes() };
+            let write = Request::StreamWrite {
+                stream: streams[1],
+                is_nonblocking: false,
+                bytes: bytes.as_bytes(),
+            };
             assert_eq!(thread.ask(write), Ok(6));
             match session {
                 1 => thread.ask(Request::SessionEnded { session, status: 0x300 }).unwrap(),
@@ -335,7 +370,10 @@ fn a_terminal_answers_its_ioctls_and_no_others() {
         assert_eq!(thread.data(ioctl(0x541b, &[0; 4])), Err(25), "ENOTTY: FIONREAD");
         let read = Request::StreamRead { stream: 0, length: 1, is_nonblocking: true };
         assert_eq!(thread.data(read), Err(EAGAIN));
-        assert_eq!(thread.ask(Request::StreamWrite { stream: 1, bytes: b"$ " }), Ok(2));
+        assert_eq!(
+            thread.ask(Request::StreamWrite { stream: 1, is_nonblocking: false, bytes: b"$ " }),
+            Ok(2)
+        );
         let read = Request::StreamRead { stream: 0, length: 1, is_nonblocking: false };
         shown.lock().unwrap().extend(thread.data(read).unwrap());
         thread.exit(0);

@@ -34,11 +34,23 @@ pub trait Sink {
 pub trait Source {
     /// Bytes still offered.
     fn remaining(&self) -> usize;
-    /// Fills all of `into`, which is at most [`remaining`](Self::remaining) long.
+    /// Fills all of `into`, which is at most [`remaining`](Self::remaining) long, with the next bytes. They stay
+    /// offered.
     ///
     /// # Errors
     /// EFAULT where the program's buffer is not readable.
-    fn take(&mut self, into: &mut [u8]) -> Result<(), Errno>;
+    fn peek(&self, into: &mut [u8]) -> Result<(), Errno>;
+    /// Goes past the next `count` bytes, at most [`remaining`](Self::remaining).
+    fn skip(&mut self, count: usize);
+    /// Fills all of `into` and goes past it.
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek).
+    fn take(&mut self, into: &mut [u8]) -> Result<(), Errno> {
+        self.peek(into)?;
+        self.skip(into.len());
+        Ok(())
+    }
 }
 
 /// Pages of a mappable file, identified across processes.
@@ -215,10 +227,11 @@ impl Source for SliceSource<'_> {
     fn remaining(&self) -> usize {
         self.0.len()
     }
-    fn take(&mut self, into: &mut [u8]) -> Result<(), Errno> {
-        let (now, rest) = self.0.split_at(into.len());
-        into.copy_from_slice(now);
-        self.0 = rest;
+    fn peek(&self, into: &mut [u8]) -> Result<(), Errno> {
+        into.copy_from_slice(&self.0[..into.len()]);
         Ok(())
+    }
+    fn skip(&mut self, count: usize) {
+        self.0 = &self.0[count..];
     }
 }

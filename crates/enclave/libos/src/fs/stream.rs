@@ -4,6 +4,7 @@
 //! [`Event::Ready`](crate::host::Event::Ready) wakes who waits. Writes wait at the host. What the host says
 //! about readiness is a hint; a lie delays a program and nothing else.
 
+use super::endpoint::Endpoint;
 use super::file::{File, Sink, Source};
 use super::inode::InodeRef;
 use super::stat::{FileType, Stat};
@@ -24,10 +25,11 @@ use core::sync::atomic::{AtomicU16, Ordering};
 /// Bytes moved per host call.
 const STEP: usize = 65_536;
 
-/// All streams of the host that are in use, and the terminals of sessions.
+/// All streams of the host that are in use, sockets included, and the terminals of sessions.
 #[derive(Default)]
 pub struct Streams {
     streams: Mutex<BTreeMap<HostStream, Weak<Stream>>>,
+    sockets: Mutex<BTreeMap<HostStream, Weak<Endpoint>>>,
     terminals: Mutex<BTreeMap<u32, Arc<Stream>>>,
 }
 
@@ -86,12 +88,43 @@ impl Streams {
     }
 
     /// The host says that a watched stream is ready.
-    pub fn ready(&self, stream: HostStream) {
+    pub fn ready(&self, stream: HostStream, readiness: Readiness) {
         let found = self.streams.lock().get(&stream).and_then(Weak::upgrade);
         if let Some(stream) = found {
             stream.watched.store(0, Ordering::SeqCst);
             stream.queue.wake_all();
         }
+        let found = self.sockets.lock().get(&stream).and_then(Weak::upgrade);
+        if let Some(socket) = found {
+            socket.ready(readiness);
+        }
+    }
+
+    /// Takes a socket that the host gave.
+    ///
+    /// # Errors
+    /// EIO where one of its number is in use.
+    pub(super) fn adopt(
+        self: &Arc<Self>,
+        stream: HostStream,
+        endpoint: impl FnOnce(Weak<Self>) -> Endpoint,
+    ) -> Result<Arc<Endpoint>, Errno> {
+        let is_in_use = |weak: &Weak<Stream>| weak.strong_count() > 0;
+        if self.streams.lock().get(&stream).is_some_and(is_in_use) {
+            return Err(Errno::EIO);
+        }
+        let mut sockets = self.sockets.lock();
+        if sockets.get(&stream).is_some_and(|weak| weak.strong_count() > 0) {
+            return Err(Errno::EIO);
+        }
+        let endpoint = Arc::new(endpoint(Arc::downgrade(self)));
+        sockets.insert(stream, Arc::downgrade(&endpoint));
+        Ok(endpoint)
+    }
+
+    /// A socket is closed.
+    pub(super) fn forget(&self, stream: HostStream) {
+        self.sockets.lock().remove(&stream);
     }
 
     /// The terminal of a host session (0: of the container's first process).
@@ -184,7 +217,7 @@ impl File for Stream {
         from.take(&mut buffer)?;
         let mut done = 0;
         while done < wanted {
-            match self.platform.host().stream_write(self.stream, &buffer[done..]) {
+            match self.platform.host().stream_write(self.stream, &buffer[done..], false) {
                 Ok(count) if count > wanted - done || count == 0 => return Err(Errno::EIO),
                 Ok(count) => done += count,
                 // The bytes were taken from the source: what is out is told, the rest is written again.

@@ -5,6 +5,7 @@ use super::context::FsContext;
 use super::fd::Table;
 use super::memfs::{Budget, Fs, Node, Settings};
 use super::mount::{MountFlags, Namespace};
+use super::outside::testing::Net;
 use super::socket::inet::network::Network;
 use super::task::{Alarm, TakenSignal, Task};
 use super::verified::{BlockCache, VerifiedRoot};
@@ -17,6 +18,7 @@ use crate::testing::Machine;
 use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue, wait_uninterrupted};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use workload::meta::{NewInode, NewKind};
 use workload::verity::Tree;
@@ -36,6 +38,8 @@ pub(crate) struct RecordingHost {
     pub(crate) input: Mutex<Option<Vec<u8>>>,
     pub(crate) output: Mutex<Vec<u8>>,
     pub(crate) watched: Mutex<Vec<(HostStream, u16)>>,
+    /// Its sockets.
+    pub(crate) net: Mutex<Net>,
     /// The quoting service, if there is one.
     pub(crate) quotes: Mutex<Option<Quotes>>,
 }
@@ -97,7 +101,10 @@ impl Host for RecordingHost {
         };
         self.give(&data.lock().unwrap(), offset, into)
     }
-    fn stream_read(&self, _: HostStream, into: &mut [u8], _: bool) -> Result<usize, Errno> {
+    fn stream_read(&self, stream: HostStream, into: &mut [u8], _: bool) -> Result<usize, Errno> {
+        if let Some(answer) = self.net.lock().unwrap().read(stream, into) {
+            return answer;
+        }
         let mut input = self.input.lock().unwrap();
         match &mut *input {
             None => Ok(0),
@@ -110,23 +117,57 @@ impl Host for RecordingHost {
             }
         }
     }
-    fn stream_write(&self, _: HostStream, from: &[u8]) -> Result<usize, Errno> {
+    fn stream_write(&self, stream: HostStream, from: &[u8], _: bool) -> Result<usize, Errno> {
+        if let Some(answer) = self.net.lock().unwrap().write(stream, from) {
+            return answer;
+        }
         self.output.lock().unwrap().extend_from_slice(from);
         Ok(from.len())
     }
-    fn stream_poll(&self, _: HostStream) -> Readiness {
+    fn stream_poll(&self, stream: HostStream) -> Readiness {
+        if let Some(answer) = self.net.lock().unwrap().poll(stream) {
+            return answer;
+        }
         let has_input = self.input.lock().unwrap().as_ref().is_none_or(|bytes| !bytes.is_empty());
         Readiness(Readiness::OUT.0 | if has_input { Readiness::IN.0 } else { 0 })
     }
     fn stream_watch(&self, stream: HostStream, interest: Readiness) {
+        if self.net.lock().unwrap().watch(stream, interest) {
+            return;
+        }
         self.watched.lock().unwrap().push((stream, interest.0));
     }
-    fn stream_close(&self, _: HostStream) {}
+    fn stream_close(&self, stream: HostStream) {
+        self.net.lock().unwrap().close(stream);
+    }
     fn stream_is_terminal(&self, _: HostStream) -> bool {
         false
     }
     fn stream_ioctl(&self, _: HostStream, _: u32, _: &mut [u8]) -> Result<(), Errno> {
         Err(Errno::ENOTTY)
+    }
+    fn net_listen(
+        &self,
+        address: SocketAddr,
+        _: u32,
+        is_v6_only: bool,
+    ) -> Result<HostStream, Errno> {
+        self.net.lock().unwrap().listen(address, is_v6_only)
+    }
+    fn net_accept(&self, listener: HostStream) -> Result<(HostStream, SocketAddr), Errno> {
+        self.net.lock().unwrap().accept(listener)
+    }
+    fn net_connect(&self, address: SocketAddr, is_datagram: bool) -> Result<HostStream, Errno> {
+        self.net.lock().unwrap().connect(address, is_datagram)
+    }
+    fn net_error(&self, stream: HostStream) -> Option<Errno> {
+        self.net.lock().unwrap().error(stream)
+    }
+    fn net_shutdown(&self, stream: HostStream, reads: bool, writes: bool) -> Result<(), Errno> {
+        self.net.lock().unwrap().shutdown(stream, reads, writes)
+    }
+    fn net_name(&self, _: HostStream) -> Result<SocketAddr, Errno> {
+        Ok(self.net.lock().unwrap().name)
     }
     fn next_event(&self) -> Event {
         loop {

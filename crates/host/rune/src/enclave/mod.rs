@@ -18,6 +18,7 @@ use container::seccomp::Filter;
 use container::state::EnclaveState;
 use container::{Entry, Options};
 use machine::Machine;
+use needs::Doing;
 use pal::{EnclaveRuntime, Library};
 use rustix::fs::{Mode, OFlags, open};
 use settings::SGX;
@@ -93,7 +94,12 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
     let loaded = rustix::fs::fstat(&pack.sgxs).map_err(std::io::Error::from)?.st_size;
     needs::check_limits(&options.spec, &manifest, u64::try_from(loaded).unwrap_or(0))?;
     let quotes = quotes::service(globals, &machine, &manifest.attestation);
-    check_profile(options, Some((machine.is_emulated(), quotes.is_some())))?;
+    let doing = Doing {
+        is_emulated: machine.is_emulated(),
+        has_quotes: quotes.is_some(),
+        has_sockets: manifest.has_host_sockets(),
+    };
+    check_profile(options, Some(doing))?;
     if machine.is_emulated() {
         globals.log.line(Level::Debug, "emulated: no hardware protects this container");
     } else {
@@ -133,9 +139,9 @@ fn enter(
     options.entry = Entry::InProcess(Box::new(move |inside| crate::runelet::run(inside, launch)));
 }
 
-/// Checks the seccomp profile. What a third party's runtime needs is not known (`None`); of ours it depends on
-/// whether it is emulated and whether it makes quotes.
-fn check_profile(options: &Options, ours: Option<(bool, bool)>) -> Result<(), Failure> {
+/// Checks the seccomp profile. What a third party's runtime needs is not known (`None`); of ours it depends on what
+/// it does.
+fn check_profile(options: &Options, ours: Option<Doing>) -> Result<(), Failure> {
     let Some(profile) = &options.spec.linux.seccomp else { return Ok(()) };
     let filter = Filter::new(profile)?;
     if filter.listener.is_some() {
@@ -143,8 +149,8 @@ fn check_profile(options: &Options, ours: Option<(bool, bool)>) -> Result<(), Fa
             "linux.seccomp: expected no SCMP_ACT_NOTIFY in an enclave container, got one",
         ));
     }
-    let Some((is_emulated, has_quotes)) = ours else { return Ok(()) };
-    needs::check_filter(&filter, is_emulated, has_quotes)
+    let Some(doing) = ours else { return Ok(()) };
+    needs::check_filter(&filter, doing)
 }
 
 fn c_string(text: &str) -> Result<CString, Failure> {

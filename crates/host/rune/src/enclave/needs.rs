@@ -45,26 +45,40 @@ pub(crate) fn check_limits(spec: &Spec, manifest: &Manifest, loaded: u64) -> Res
     Ok(())
 }
 
+/// What an enclave makes the runtime do.
+#[derive(Clone, Copy)]
+pub(crate) struct Doing {
+    /// It runs on the emulator.
+    pub(crate) is_emulated: bool,
+    /// It may ask for quotes.
+    pub(crate) has_quotes: bool,
+    /// It may ask for sockets.
+    pub(crate) has_sockets: bool,
+}
+
 /// Checks that a seccomp profile leaves the runtime what it needs.
 ///
 /// # Errors
 /// The calls that it forbids.
-pub(crate) fn check_filter(
-    filter: &Filter,
-    is_emulated: bool,
-    has_quotes: bool,
-) -> Result<(), Failure> {
-    use urts::seccomp::{SYSCALLS, SYSCALLS_EMULATOR, SYSCALLS_HARDWARE, missing};
+pub(crate) fn check_filter(filter: &Filter, doing: Doing) -> Result<(), Failure> {
+    use urts::seccomp::{
+        SYSCALLS, SYSCALLS_EMULATOR, SYSCALLS_HARDWARE, SYSCALLS_NETWORK, missing,
+    };
+    let Doing { is_emulated, has_quotes, has_sockets } = doing;
     let driver = if is_emulated { SYSCALLS_EMULATOR } else { SYSCALLS_HARDWARE };
     // The emulated platform is in this process and computes.
     let quotes = if has_quotes && !is_emulated { super::quotes::SYSCALLS_DAEMON } else { &[] };
+    let sockets = if has_sockets { SYSCALLS_NETWORK } else { &[] };
     let serves = |name: &str| {
         // Docker's profile cannot look into clone3's structure, so it answers ENOSYS, and threads are made
         // with clone.
         filter.allows(name) || (name == "clone3" && filter.hides(name) && filter.allows("clone"))
     };
-    let needed = [SYSCALLS, driver, quotes];
-    let forbidden: Vec<_> = needed.into_iter().flat_map(|calls| missing(calls, serves)).collect();
+    let needed = [SYSCALLS, driver, quotes, sockets];
+    let mut forbidden: Vec<_> =
+        needed.into_iter().flat_map(|calls| missing(calls, serves)).collect();
+    forbidden.sort_unstable();
+    forbidden.dedup();
     if forbidden.is_empty() {
         return Ok(());
     }
@@ -79,19 +93,30 @@ pub(crate) fn check_filter(
 mod tests {
     use super::*;
 
-    fn refusal_of(clone3: &str) -> Option<String> {
+    fn refusal_of(names: &str, errno: u32, has_sockets: bool) -> Option<String> {
         let profile = format!(
             r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
-                {{"names":["clone3"],"action":"SCMP_ACT_ERRNO","errnoRet":{clone3}}}]}}"#
+                {{"names":{names},"action":"SCMP_ACT_ERRNO","errnoRet":{errno}}}]}}"#
         );
         let filter = Filter::new(&serde_json::from_str(&profile).unwrap()).unwrap();
-        check_filter(&filter, true, true).err().map(|failure| failure.message)
+        let doing = Doing { is_emulated: true, has_quotes: true, has_sockets };
+        check_filter(&filter, doing).err().map(|failure| failure.message)
     }
 
     /// Docker's default profile answers clone3 with ENOSYS; it was refused.
     #[test]
     fn a_profile_that_hides_clone3_serves_and_one_that_forbids_it_does_not() {
-        assert_eq!(refusal_of("38"), None);
-        assert!(refusal_of("1").is_some_and(|text| text.ends_with("forbids clone3")));
+        let clone3 = r#"["clone3"]"#;
+        assert_eq!(refusal_of(clone3, 38, false), None);
+        let refusal = refusal_of(clone3, 1, false);
+        assert!(refusal.is_some_and(|text| text.ends_with("forbids clone3")));
+    }
+
+    #[test]
+    fn socket_calls_are_needed_by_an_enclave_with_network_rules_only() {
+        let calls = r#"["socket","accept4"]"#;
+        assert_eq!(refusal_of(calls, 1, false), None);
+        let refusal = refusal_of(calls, 1, true);
+        assert!(refusal.is_some_and(|text| text.ends_with("forbids accept4, socket")));
     }
 }

@@ -91,13 +91,23 @@ fn simple(shared: &Arc<Shared>, worker: &Worker, request: Request<'_>) -> Served
         }
         Request::FileOpen { path } => shared.files.open(path),
         Request::FileClose { file } => shared.files.close(file),
-        Request::StreamWrite { stream, bytes } => {
-            shared.streams.write(stream, bytes, &worker.interrupt)
+        Request::StreamWrite { stream, is_nonblocking, bytes } => {
+            shared.streams.write(stream, bytes, is_nonblocking, &worker.interrupt)
         }
         Request::StreamPoll { stream } => shared.streams.poll(stream),
         Request::StreamWatch { stream, interest } => shared.streams.watch(stream, interest),
         Request::StreamClose { stream } => shared.streams.close(stream),
         Request::StreamIsTerminal { stream } => shared.streams.is_terminal(stream),
+        Request::NetListen { high, low, port, backlog, is_v6_only } => {
+            shared.streams.net_listen([high, low], port, backlog, is_v6_only)
+        }
+        Request::NetAccept { stream } => shared.streams.net_accept(stream),
+        Request::NetConnect { high, low, port, is_datagram } => {
+            shared.streams.net_connect([high, low], port, is_datagram)
+        }
+        Request::NetError { stream } => shared.streams.net_error(stream),
+        Request::NetShutdown { stream, half } => shared.streams.net_shutdown(stream, half),
+        Request::NetName { stream } => shared.streams.net_name(stream),
         Request::SessionEnded { session, status } => {
             shared.sessions.end(session, SessionEnd::Exited(status))
         }

@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod dispatch;
 pub(crate) mod events;
 pub(crate) mod files;
+pub(crate) mod net;
 pub(crate) mod quotes;
 pub(crate) mod reports;
 pub(crate) mod sessions;

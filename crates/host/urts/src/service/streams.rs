@@ -1,6 +1,6 @@
-//! Streams: the descriptors that a session was given as its stdin, stdout and stderr.
+//! Streams: the descriptors that a session was given as its stdin, stdout and stderr, and sockets (`net.rs`).
 //!
-//! Descriptors are shared with processes outside (a shell, an engine's shim), so their O_NONBLOCK flag is not
+//! A session's descriptors are shared with processes outside (a shell, an engine's shim), so their O_NONBLOCK flag is not
 //! touched: pipes and sockets take a flag per call instead. For a terminal the read or write after `poll(2)` can
 //! still wait if a process outside takes the input first; the driver's kick signal ends that wait too.
 
@@ -16,8 +16,9 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// `poll(2)` bits that the ABI carries.
-pub(super) const READINESS: u16 = 0x1d;
+/// `poll(2)` bits that the ABI carries; the last only of sockets that the enclave asked for.
+pub(super) const READINESS: u16 = 0x1d | RDHUP;
+const RDHUP: u16 = PollFlags::RDHUP.bits();
 
 /// Bytes written at once where a write may not be told not to wait: what `poll(2)` promises room for.
 const PIPE_BUF: usize = 4096;
@@ -46,11 +47,16 @@ impl Streams {
             streams.push(Arc::new(Stream::new(fd)?));
         }
         let mut table = self.lock();
-        let first = table.next;
-        let numbers = [first, first + 1, first + 2];
-        table.next += 3;
-        table.open.extend(numbers.into_iter().zip(streams));
+        let mut numbers = [0; 3];
+        for (number, stream) in numbers.iter_mut().zip(streams) {
+            *number = table.insert(stream);
+        }
         Ok(numbers)
+    }
+
+    /// Takes one more.
+    pub(super) fn insert(&self, stream: Stream) -> u32 {
+        self.lock().insert(Arc::new(stream))
     }
 
     /// Reads; waits unless told not to.
@@ -73,14 +79,18 @@ impl Streams {
         }
     }
 
-    /// Writes everything, unless interrupted after a part.
+    /// Writes everything, unless interrupted after a part; what fits at once if told not to wait.
     pub(crate) fn write(
         &self,
         stream: u32,
         bytes: &[u8],
+        is_nonblocking: bool,
         interrupt: &Interrupt,
     ) -> Served<'static> {
         let stream = self.get(stream)?;
+        if is_nonblocking && !bytes.is_empty() {
+            return stream.write(bytes).map(|written| Answer::Value(written as u64));
+        }
         let mut written = 0;
         while written < bytes.len() {
             let step = match stream.write(&bytes[written..]) {
@@ -98,7 +108,9 @@ impl Streams {
 
     /// Present readiness.
     pub(crate) fn poll(&self, stream: u32) -> Served<'static> {
-        let readiness = self.get(stream)?.readiness(PollFlags::IN | PollFlags::OUT)?;
+        let stream = self.get(stream)?;
+        let half = if stream.is_ours { PollFlags::RDHUP } else { PollFlags::empty() };
+        let readiness = stream.readiness(PollFlags::IN | PollFlags::OUT | half)?;
         Ok(Answer::Value((readiness.bits() & READINESS).into()))
     }
 
@@ -107,6 +119,7 @@ impl Streams {
         // Under the lock: a watch on a stream that another thread closes meanwhile must not outlive it.
         let table = self.lock();
         let open = table.open.get(&stream).ok_or(Errno::BADF)?;
+        let interest = if open.is_ours { interest } else { interest & !RDHUP };
         self.watcher.watch(stream, open.fd.as_fd(), interest)?;
         Ok(Answer::Done)
     }
@@ -135,6 +148,12 @@ impl Streams {
         terminal::ioctl(self.get(stream)?.fd.as_fd(), request, argument, scratch)
     }
 
+    /// A socket that the enclave asked for. A session's own is none to it: shutting that down would reach others.
+    pub(super) fn socket(&self, stream: u32) -> Result<Arc<Stream>, Errno> {
+        let stream = self.get(stream)?;
+        if stream.is_ours { Ok(stream) } else { Err(Errno::NOTSOCK) }
+    }
+
     fn get(&self, stream: u32) -> Result<Arc<Stream>, Errno> {
         self.lock().open.get(&stream).cloned().ok_or(Errno::BADF)
     }
@@ -144,10 +163,25 @@ impl Streams {
     }
 }
 
+impl Table {
+    /// Adds a stream under a number that no other has.
+    fn insert(&mut self, stream: Arc<Stream>) -> u32 {
+        while self.open.contains_key(&self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.open.insert(number, stream);
+        number
+    }
+}
+
 /// One descriptor, and how to use it without waiting.
-struct Stream {
+pub(super) struct Stream {
     fd: OwnedFd,
     kind: Kind,
+    /// Made by this process for the enclave.
+    is_ours: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,7 +204,16 @@ impl Stream {
             FileType::RegularFile => Kind::Regular,
             _ => Kind::Device,
         };
-        Ok(Self { fd, kind })
+        Ok(Self { fd, kind, is_ours: false })
+    }
+
+    /// A socket that the enclave asked for.
+    pub(super) fn socket(fd: OwnedFd) -> Self {
+        Self { fd, kind: Kind::Socket, is_ours: true }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// One read; EAGAIN where it would wait.

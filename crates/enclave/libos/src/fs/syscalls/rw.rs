@@ -201,9 +201,12 @@ impl Source for Limited<'_> {
     fn remaining(&self) -> usize {
         self.left.min(self.inner.remaining())
     }
-    fn take(&mut self, into: &mut [u8]) -> Result<(), Errno> {
-        self.left -= into.len();
-        self.inner.take(into)
+    fn peek(&self, into: &mut [u8]) -> Result<(), Errno> {
+        self.inner.peek(into)
+    }
+    fn skip(&mut self, count: usize) {
+        self.left -= count;
+        self.inner.skip(count);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::fs::procfs::{ProcessInfo, Processes, Summary, SystemInfo};
 use crate::fs::socket::inet::network::Network;
 use crate::fs::testing::Arg::{N, P, S};
 use crate::fs::testing::{Image, Item, TestTask};
-use crate::host::HostStream;
+use crate::host::{HostStream, Readiness};
 use crate::process::Credentials;
 use crate::testing::Machine;
 use std::collections::BTreeMap;
@@ -395,7 +395,7 @@ fn standard_input_is_watched_and_output_written() {
     }
     assert_eq!(host.watched.lock().unwrap()[0], (HostStream(0), 1));
     *host.input.lock().unwrap() = Some(b"typed".to_vec());
-    system.files.streams.ready(HostStream(0));
+    system.files.streams.ready(HostStream(0), Readiness::IN);
     assert_eq!(reader.join().unwrap(), b"typed");
     *host.input.lock().unwrap() = None;
     assert_eq!(task.call(0, &[N(0), P(0), N(1)]), Ok(0), "the end");
