@@ -9,6 +9,7 @@ mod launch;
 
 use crate::attestation::ReportData;
 use crate::fs::boot::{FileLayer, Setup};
+use crate::fs::outside::{Outside, Rules};
 use crate::host::{Event, Level};
 use crate::kernel::{Kernel, Settings};
 use crate::platform::Platform;
@@ -57,6 +58,9 @@ pub fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
         Ok(files) => files,
         Err(reason) => host.refuse(&reason),
     };
+    let attester = manifest.attester.as_ref().map(|attester| (attester.listen, attester.uid));
+    let rules = Rules { network: manifest.network.clone(), attester };
+    kernel.network.attach(Outside::new(platform, files.streams.clone(), rules));
     let system = System { kernel, manifest, files };
     let streams = system.files.streams.clone();
     *kernel.on_session_end.lock() = Some(Box::new(move |session| streams.session_ended(session)));

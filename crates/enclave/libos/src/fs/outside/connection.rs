@@ -47,7 +47,8 @@ impl Connection {
     #[must_use]
     pub fn name(&self) -> Option<SocketAddr> {
         let host = self.endpoint.platform().host();
-        answers::shown(host.net_name(self.endpoint.stream()).ok()?)
+        let name = answers::shown(host.net_name(self.endpoint.stream()).ok()?);
+        name.filter(|name| name.is_ipv4() == self.peer.is_ipv4())
     }
 
     /// Whether the attempt to connect is over. An error is told once.

@@ -1,6 +1,6 @@
 //! A listening socket of the host.
 
-use super::{Connection, adopt, answers};
+use super::{Connection, Place, adopt, answers};
 use crate::errno::Errno;
 use crate::fs::endpoint::Endpoint;
 use crate::fs::stream::Streams;
@@ -8,16 +8,18 @@ use crate::host::{Level, Readiness};
 use crate::wait::WaitQueue;
 use alloc::format;
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 
 /// A listening socket of the host, closed when dropped.
 pub struct Listener {
     endpoint: Arc<Endpoint>,
     streams: Arc<Streams>,
+    place: Place,
 }
 
 impl Listener {
-    pub(super) fn new(endpoint: Arc<Endpoint>, streams: Arc<Streams>) -> Self {
-        Self { endpoint, streams }
+    pub(super) fn new(endpoint: Arc<Endpoint>, streams: Arc<Streams>, place: Place) -> Self {
+        Self { endpoint, streams, place }
     }
 
     /// Takes a connection that waits; `queue` becomes the one that hears of what comes over it.
@@ -39,9 +41,11 @@ impl Listener {
         self.endpoint.took_one();
         let endpoint = adopt(&self.streams, platform, stream, queue);
         let endpoint = endpoint.map_err(|_| Errno::ECONNABORTED)?;
-        let Some(peer) = answers::shown(said) else {
+        let peer = answers::shown(said).filter(|peer| self.place.hears(peer.ip()));
+        let Some(peer) = peer else {
+            let at = SocketAddr::new(self.place.ip, self.place.port);
             let line =
-                format!("peer of the host's socket: expected an address with a port, got {said}");
+                format!("peer of the host's socket: expected one that can reach {at}, got {said}");
             host.log(Level::Error, line);
             return Err(Errno::ECONNABORTED);
         };

@@ -31,7 +31,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use workload::manifest::{Network, Protocol};
 
 /// Most refusals that are told apart; the rest are counted together. A program chooses what it asks for.
@@ -41,8 +41,35 @@ const MAX_REFUSALS: usize = 256;
 pub struct Outside {
     platform: &'static dyn Platform,
     streams: Arc<Streams>,
-    rules: Network,
+    rules: Rules,
     refusals: Mutex<BTreeMap<Refusal, u64>>,
+}
+
+/// What the measured manifest admits.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// For every program.
+    pub network: Network,
+    /// A port for one user alone: the attester's port and user id.
+    pub attester: Option<(u16, u32)>,
+}
+
+/// Where a program listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// An address beyond loopback, or all of a family.
+    pub ip: IpAddr,
+    /// Not 0.
+    pub port: u16,
+    /// All IPv6 addresses and all IPv4 ones.
+    pub is_dual: bool,
+}
+
+impl Place {
+    /// Whether a connection that comes here can come from `peer`.
+    fn hears(&self, peer: IpAddr) -> bool {
+        self.is_dual || self.ip.is_ipv4() == peer.is_ipv4()
+    }
 }
 
 /// What was asked for and not admitted.
@@ -57,33 +84,44 @@ enum Refusal {
 impl Outside {
     /// By these rules.
     #[must_use]
-    pub fn new(
-        platform: &'static dyn Platform,
-        streams: Arc<Streams>,
-        rules: Network,
-    ) -> Arc<Self> {
+    pub fn new(platform: &'static dyn Platform, streams: Arc<Streams>, rules: Rules) -> Arc<Self> {
         Arc::new(Self { platform, streams, rules, refusals: Mutex::default() })
     }
 
-    /// Listens on the host's side of a port; `queue` is woken when a connection comes. None without a rule:
-    /// the program is reached from inside only.
+    /// Whether a program of this user may be reached at a port.
+    #[must_use]
+    pub fn admits_listen(&self, port: u16, uid: u32) -> bool {
+        self.rules.network.admits_listen(port) || self.rules.attester == Some((port, uid))
+    }
+
+    /// Listens on the host's side of a port for a program of this user; `queue` is woken when a connection
+    /// comes. None without a rule: the program is reached from inside only.
     ///
     /// # Errors
     /// As listen(2), of what the host says: EADDRINUSE, EACCES, ...
     pub fn listen(
         &self,
-        address: SocketAddr,
+        place: Place,
         backlog: u32,
-        is_v6_only: bool,
+        uid: u32,
         queue: &Arc<WaitQueue>,
     ) -> Result<Option<Listener>, Errno> {
-        if !self.rules.admits_listen(address.port()) {
-            self.refuse(Refusal::Listen(address.port()));
+        if !self.admits_listen(place.port, uid) {
+            self.refuse(Refusal::Listen(place.port));
             return Ok(None);
         }
         let host = self.platform.host();
-        let stream = host.net_listen(address, backlog, is_v6_only).map_err(answers::listening)?;
-        Ok(Some(Listener::new(self.adopt(stream, queue)?, self.streams.clone())))
+        let ask = |ip| {
+            let address = SocketAddr::new(ip, place.port);
+            let is_v6_only = address.is_ipv6() && !place.is_dual;
+            host.net_listen(address, backlog, is_v6_only).map_err(answers::listening)
+        };
+        let stream = match ask(place.ip) {
+            // A host without IPv6 serves the other half of what the program means.
+            Err(Errno::EAFNOSUPPORT) if place.is_dual => ask(Ipv4Addr::UNSPECIFIED.into()),
+            done => done,
+        }?;
+        Ok(Some(Listener::new(self.adopt(stream, queue)?, self.streams.clone(), place)))
     }
 
     /// Begins a connection; `queue` is woken when it is there or has failed, and with everything that comes.
@@ -96,14 +134,19 @@ impl Outside {
         to: SocketAddr,
         queue: &Arc<WaitQueue>,
     ) -> Result<Connection, Errno> {
-        if !self.rules.admits_connect(protocol, to) {
-            self.refuse(Refusal::Connect(protocol, to));
-            return Err(Errno::ENETUNREACH);
+        if !self.rules.network.admits_connect(protocol, to) {
+            return Err(self.unreachable(protocol, to));
         }
         let is_datagram = protocol == Protocol::Udp;
         let stream = self.platform.host().net_connect(to, is_datagram);
         let stream = stream.map_err(answers::connecting)?;
         Ok(Connection::begun(self.adopt(stream, queue)?, to))
+    }
+
+    /// A program wants an address that no rule names: counted, and told to the operator once.
+    pub fn unreachable(&self, protocol: Protocol, to: SocketAddr) -> Errno {
+        self.refuse(Refusal::Connect(protocol, to));
+        Errno::ENETUNREACH
     }
 
     fn adopt(&self, stream: HostStream, queue: &Arc<WaitQueue>) -> Result<Arc<Endpoint>, Errno> {
@@ -129,10 +172,13 @@ impl Outside {
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        for port in &self.rules.listen {
+        for port in &self.rules.network.listen {
             let _ = writeln!(text, "listen {port}");
         }
-        for rule in &self.rules.connect {
+        if let Some((port, uid)) = self.rules.attester {
+            let _ = writeln!(text, "listen {port} attester {uid}");
+        }
+        for rule in &self.rules.network.connect {
             let _ = writeln!(text, "connect {rule}");
         }
         for (refusal, count) in &*self.refusals.lock() {

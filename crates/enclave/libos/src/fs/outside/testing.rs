@@ -75,7 +75,10 @@ impl Net {
     }
 
     pub(crate) fn listen(&mut self, at: SocketAddr, v6_only: bool) -> Result<HostStream, Errno> {
-        self.fails(format!("listen {at}{}", if v6_only { " v6 only" } else { "" }))?;
+        self.fails(format!(
+            "listen {at}{}",
+            if v6_only && at.is_ipv6() { " v6 only" } else { "" }
+        ))?;
         Ok(self.make(Socket::default()))
     }
 

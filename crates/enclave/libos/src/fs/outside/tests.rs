@@ -1,7 +1,7 @@
 //! Sockets of a host that does what it should, and of one that lies.
 
 use super::testing::change;
-use super::{Connection, Listener, Outside};
+use super::{Connection, Listener, Outside, Place, Rules};
 use crate::errno::Errno;
 use crate::fs::file::{SliceSource, VecSink};
 use crate::fs::stream::Streams;
@@ -9,7 +9,7 @@ use crate::fs::testing::RecordingHost;
 use crate::host::Readiness;
 use crate::testing::Machine;
 use crate::wait::{WaitQueue, Wake};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use workload::manifest::{Network, Protocol};
@@ -39,7 +39,8 @@ fn fixture(listen: &[u16], connect: &[&str]) -> Fixture {
     let machine = Machine::with_host(1 << 10, host);
     let streams = Streams::new();
     let connect = connect.iter().map(|rule| rule.parse().unwrap()).collect();
-    let rules = Network { connect, listen: listen.into() };
+    let network = Network { connect, listen: listen.into() };
+    let rules = Rules { network, attester: Some((8443, 65_000)) };
     let outside = Outside::new(machine, streams.clone(), rules);
     Fixture { host, streams, outside }
 }
@@ -52,7 +53,16 @@ fn queue() -> Arc<WaitQueue> {
     Arc::new(WaitQueue::new())
 }
 
+/// A program listens on all addresses of IPv4.
+fn any(port: u16) -> Place {
+    Place { ip: Ipv4Addr::UNSPECIFIED.into(), port, is_dual: false }
+}
+
 impl Fixture {
+    fn listen(&self, place: Place) -> Result<Option<Listener>, Errno> {
+        self.outside.listen(place, 16, 0, &queue())
+    }
+
     fn asked(&self) -> Vec<String> {
         self.host.net.lock().unwrap().asked()
     }
@@ -62,8 +72,7 @@ impl Fixture {
     }
 
     fn listener(&self) -> Listener {
-        let listener = self.outside.listen(address("0.0.0.0:80"), 16, false, &queue());
-        listener.unwrap().expect("there is a rule")
+        self.listen(any(80)).unwrap().expect("there is a rule")
     }
 
     fn connection(&self) -> Connection {
@@ -92,8 +101,7 @@ fn receive(connection: &Connection, limit: usize, peeks: bool) -> Result<Vec<u8>
 fn without_a_rule_the_host_is_not_asked_and_the_refusal_is_logged_once_and_counted() {
     let it = fixture(&[443], &["any:53"]);
     for _ in 0..3 {
-        let listener = it.outside.listen(address("0.0.0.0:80"), 16, false, &queue());
-        assert!(listener.unwrap().is_none());
+        assert!(it.listen(any(80)).unwrap().is_none());
         let refused = it.outside.connect(Protocol::Tcp, address("10.0.0.5:80"), &queue());
         assert_eq!(refused.err(), Some(Errno::ENETUNREACH));
     }
@@ -111,7 +119,7 @@ fn without_a_rule_the_host_is_not_asked_and_the_refusal_is_logged_once_and_count
     );
     assert_eq!(
         it.outside.text(),
-        "listen 443\nconnect any:53\nrefused 3 listen 80\nrefused 3 connect 10.0.0.5:80\nrefused 1 connect \
+        "listen 443\nlisten 8443 attester 65000\nconnect any:53\nrefused 3 listen 80\nrefused 3 connect 10.0.0.5:80\nrefused 1 connect \
          127.0.0.1:53\n"
     );
 }
@@ -120,7 +128,7 @@ fn without_a_rule_the_host_is_not_asked_and_the_refusal_is_logged_once_and_count
 fn refusals_of_a_program_that_tries_everything_take_bounded_memory_and_few_lines() {
     let it = fixture(&[], &[]);
     for port in 1..2000 {
-        assert!(it.outside.listen(address(&format!("0.0.0.0:{port}")), 1, false, &queue()).is_ok());
+        assert!(it.listen(any(port)).is_ok());
     }
     assert_eq!(it.host.log.lock().unwrap().len(), 257);
     assert!(it.outside.text().ends_with("refused 1743 others\n"), "{}", it.outside.text());
@@ -129,11 +137,12 @@ fn refusals_of_a_program_that_tries_everything_take_bounded_memory_and_few_lines
 #[test]
 fn a_listener_takes_connections_as_they_come() {
     let it = fixture(&[80], &[]);
-    let listener = it.listener();
+    let place = Place { ip: Ipv6Addr::UNSPECIFIED.into(), port: 80, is_dual: true };
+    let listener = it.listen(place).unwrap().expect("there is a rule");
     assert!(!listener.is_ready());
     assert_eq!(listener.accept(queue()).err(), Some(Errno::EAGAIN));
     let heard = it.asked();
-    assert_eq!(heard[0], "listen 0.0.0.0:80");
+    assert_eq!(heard[0], "listen [::]:80");
     // One watch, however often it is asked.
     assert!(!listener.is_ready());
     assert_eq!(it.asked(), [""; 0]);
@@ -144,7 +153,8 @@ fn a_listener_takes_connections_as_they_come() {
     assert!(listener.is_ready(), "another waits");
     let second = listener.accept(queue()).unwrap();
     assert_eq!(second.peer(), address("[100::1]:8"), "nobody of the host is on loopback");
-    assert_eq!(second.name(), Some(address("10.9.8.7:80")));
+    assert_eq!(first.name(), Some(address("10.9.8.7:80")));
+    assert_eq!(second.name(), None, "of another family than its peer");
     assert!(!listener.is_ready());
     drop((first, second, listener));
     assert!(it.host.net.lock().unwrap().sockets.is_empty(), "all closed");
@@ -253,8 +263,7 @@ fn error_numbers_that_no_socket_has_become_plausible_ones() {
     let it = fixture(&[80], &["any:any"]);
     let push = |error| it.host.net.lock().unwrap().errors.push_back(error);
     push(Errno::EFAULT);
-    let listening = it.outside.listen(address("0.0.0.0:80"), 16, false, &queue());
-    assert_eq!(listening.err(), Some(Errno::ENETDOWN));
+    assert_eq!(it.listen(any(80)).err(), Some(Errno::ENETDOWN));
     push(Errno::ERESTARTSYS);
     let to = address("10.0.0.5:1");
     let connecting = it.outside.connect(Protocol::Tcp, to, &queue());
@@ -305,7 +314,14 @@ fn a_socket_that_is_in_use_is_not_given_twice() {
 fn a_peer_that_cannot_be_is_no_connection() {
     let it = fixture(&[80], &[]);
     let listener = it.listener();
-    for peer in ["0.0.0.0:7", "224.0.0.1:7", "10.0.0.1:0", "255.255.255.255:1"] {
+    for peer in [
+        "0.0.0.0:7",
+        "224.0.0.1:7",
+        "10.0.0.1:0",
+        "255.255.255.255:1",
+        "[2001:db8::1]:7",
+        "[::1]:9",
+    ] {
         it.change(100, |socket| socket.waiting = [address(peer)].into());
         assert_eq!(listener.accept(queue()).err(), Some(Errno::ECONNABORTED), "{peer}");
         let log = it.host.log.lock().unwrap();
@@ -325,4 +341,27 @@ fn halves_are_shut_down_at_the_host() {
     assert_eq!(receive(&connection, 9, false).unwrap(), b"");
     it.host.net.lock().unwrap().errors.push_back(Errno::EBADF);
     assert_eq!(connection.shutdown(true, true), Err(Errno::ENOTCONN));
+}
+
+#[test]
+fn the_attesters_port_is_for_its_user_alone() {
+    let it = fixture(&[], &[]);
+    let as_user = |uid| it.outside.listen(any(8443), 16, uid, &queue()).unwrap();
+    assert!(as_user(0).is_none());
+    assert!(as_user(65_001).is_none());
+    assert!(as_user(65_000).is_some());
+    assert!(it.outside.listen(any(8444), 16, 65_000, &queue()).unwrap().is_none());
+}
+
+#[test]
+fn a_host_without_ipv6_serves_the_other_half() {
+    let it = fixture(&[80], &[]);
+    let push = |error| it.host.net.lock().unwrap().errors.push_back(error);
+    push(Errno::EAFNOSUPPORT);
+    let place = Place { ip: Ipv6Addr::UNSPECIFIED.into(), port: 80, is_dual: true };
+    assert!(it.listen(place).unwrap().is_some());
+    assert_eq!(it.asked(), ["listen [::]:80", "listen 0.0.0.0:80", "close 100"]);
+    push(Errno::EAFNOSUPPORT);
+    let only = Place { is_dual: false, ..place };
+    assert_eq!(it.listen(only).err(), Some(Errno::EAFNOSUPPORT));
 }

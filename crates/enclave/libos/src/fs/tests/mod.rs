@@ -4,6 +4,7 @@ mod attestation;
 mod calls;
 mod differential;
 mod inet;
+mod outside;
 mod sockets;
 mod system;
 mod verified;

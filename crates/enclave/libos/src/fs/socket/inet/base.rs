@@ -75,16 +75,22 @@ impl Base {
         }
     }
 
-    /// The address that bind(2) is given, if the program may have it.
+    /// The address that bind(2) is given, if the program may have it: loopback's, or one of which
+    /// `is_admitted` says so.
     ///
     /// # Errors
     /// EAFNOSUPPORT, EINVAL, EADDRNOTAVAIL, EACCES.
-    pub(super) fn wanted(&self, task: &dyn Task, raw: &[u8]) -> Result<SocketAddr, Errno> {
+    pub(super) fn wanted(
+        &self,
+        task: &dyn Task,
+        raw: &[u8],
+        is_admitted: impl FnOnce(SocketAddr) -> bool,
+    ) -> Result<SocketAddr, Errno> {
         let wanted = self.family.decode_own(raw)?;
         if self.is_v6_only() && wanted.is_ipv4() {
             return Err(Errno::EINVAL);
         }
-        if !is_local(wanted.ip()) {
+        if !is_local(wanted.ip()) && !is_admitted(wanted) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let is_privileged = task.credentials().euid == 0;

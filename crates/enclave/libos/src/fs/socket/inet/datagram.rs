@@ -25,6 +25,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use workload::manifest::Protocol;
 
 /// Longest payload over IPv4 and IPv6: 65,535 less the headers.
 const LONGEST: [usize; 2] = [65_507, 65_527];
@@ -99,7 +100,9 @@ impl Datagram {
 
     fn count_unreachable<T>(&self, to: SocketAddr, done: Result<T, Errno>) -> Result<T, Errno> {
         match done {
-            Err(Errno::ENETUNREACH) => Err(self.base.network.unreachable("datagram", to)),
+            Err(Errno::ENETUNREACH) => {
+                Err(self.base.network.outside().unreachable(Protocol::Udp, to))
+            }
             done => done,
         }
     }
@@ -210,7 +213,7 @@ impl Socket for Datagram {
     }
 
     fn bind(&self, task: &dyn Task, address: &[u8]) -> Result<(), Errno> {
-        let wanted = self.base.wanted(task, address)?;
+        let wanted = self.base.wanted(task, address, |_| false)?;
         let mut state = self.state.lock();
         if state.bound.is_some() {
             return Err(Errno::EINVAL);

@@ -1,6 +1,7 @@
 //! What waits at a socket that listens: connections for accept(2), and wishes for which there is no room yet.
 
 use super::stream::Stream;
+use crate::fs::outside;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::net::SocketAddr;
@@ -13,6 +14,8 @@ pub(super) struct Listener {
     pub(super) limit: usize,
     /// Who waits for room, oldest first.
     pub(super) wishes: VecDeque<Wish>,
+    /// The host's side of it, where the manifest has a rule.
+    pub(super) outside: Option<Arc<outside::Listener>>,
 }
 
 /// A socket that wants to be connected.
@@ -24,8 +27,9 @@ pub(super) struct Wish {
 }
 
 impl Listener {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { backlog: VecDeque::new(), limit, wishes: VecDeque::new() }
+    pub(super) fn new(limit: usize, outside: Option<outside::Listener>) -> Self {
+        let outside = outside.map(Arc::new);
+        Self { backlog: VecDeque::new(), limit, wishes: VecDeque::new(), outside }
     }
 
     pub(super) fn is_full(&self) -> bool {

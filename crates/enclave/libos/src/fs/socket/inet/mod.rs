@@ -1,10 +1,11 @@
 //! Sockets of AF_INET and AF_INET6 inside the enclave.
 //!
 //! There is one interface, lo: 127.0.0.0/8 and ::1. What goes there never leaves the enclave. Every other
-//! address is ENETUNREACH, counted in /proc/inclavare/network and told to the operator once.
+//! address is reached through the host where the manifest has a rule ([`outside`](crate::fs::outside)), or is
+//! ENETUNREACH, counted in /proc/inclavare/network and told to the operator once.
 //!
 //! The rooms: [`address`] (what programs write for an address), [`ports`] (who holds which), [`stream`] and
-//! [`datagram`] (the sockets), [`carrier`] and [`link`] (how a connection's bytes move), [`listener`] (what
+//! [`datagram`] (the sockets), [`carrier`], [`link`] and [`outgoing`] (how a connection's bytes move), [`listener`] (what
 //! waits for accept(2)), [`network`] (what all share), [`interface`] and [`listing`] (what is told of it).
 
 pub mod address;
@@ -16,6 +17,7 @@ mod link;
 mod listener;
 pub mod listing;
 pub mod network;
+mod outgoing;
 pub mod ports;
 mod protocol;
 pub mod stream;

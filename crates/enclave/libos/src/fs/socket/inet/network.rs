@@ -1,30 +1,25 @@
-//! The network of the enclave: loopback, who holds which port, and what was refused.
+//! The network of the enclave: loopback, who holds which port, and the way out.
 //!
 //! Lock order: a socket's state, then these. None is held while a socket is dropped.
 
 use super::datagram::Datagram;
 use super::ports::Ports;
 use super::stream::Stream;
-use crate::errno::Errno;
-use crate::host::Level;
+use crate::fs::outside::{Outside, Rules};
+use crate::fs::stream::Streams;
 use crate::platform::Platform;
 use crate::sync::Mutex;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::fmt::Write as _;
-use core::net::SocketAddr;
-
-/// Addresses that are remembered with a count of their own.
-const MAX_REFUSED: usize = 64;
 
 /// What all sockets of AF_INET and AF_INET6 share.
 pub struct Network {
     platform: &'static dyn Platform,
     pub(super) streams: Family<Stream>,
     pub(super) datagrams: Family<Datagram>,
-    refused: Mutex<Refused>,
+    outside: Mutex<Arc<Outside>>,
 }
 
 /// All sockets of a protocol.
@@ -55,14 +50,6 @@ impl<T> Family<T> {
     }
 }
 
-/// Addresses beyond loopback that programs wanted.
-#[derive(Default)]
-struct Refused {
-    counts: BTreeMap<SocketAddr, u64>,
-    /// Wishes for addresses that are not in `counts`.
-    others: u64,
-}
-
 impl Network {
     /// A network with nobody on it.
     #[must_use]
@@ -71,7 +58,7 @@ impl Network {
             platform,
             streams: Family::default(),
             datagrams: Family::default(),
-            refused: Mutex::default(),
+            outside: Mutex::new(Outside::new(platform, Streams::new(), Rules::default())),
         })
     }
 
@@ -82,40 +69,19 @@ impl Network {
         u16::from_le_bytes(bytes)
     }
 
-    /// A program wants an address that is not here: counted, and told to the operator once.
-    pub(super) fn unreachable(&self, protocol: &str, to: SocketAddr) -> Errno {
-        let is_first = {
-            let mut refused = self.refused.lock();
-            let has_room = refused.counts.len() < MAX_REFUSED;
-            if let Some(count) = refused.counts.get_mut(&to) {
-                *count += 1;
-            } else if has_room {
-                refused.counts.insert(to, 1);
-            } else {
-                refused.others += 1;
-            }
-            refused.counts.get(&to) == Some(&1)
-        };
-        if is_first {
-            let line = alloc::format!(
-                "network: {protocol} to {to}: expected an address of loopback (ENETUNREACH)"
-            );
-            self.platform.host().log(Level::Warn, line);
-        }
-        Errno::ENETUNREACH
+    /// The way to sockets of the host.
+    pub(super) fn outside(&self) -> Arc<Outside> {
+        self.outside.lock().clone()
     }
 
-    /// Text of /proc/inclavare/network: what was refused, and how often.
+    /// From now on the world beyond loopback is what `outside` admits; before, there is none.
+    pub fn attach(&self, outside: Arc<Outside>) {
+        *self.outside.lock() = outside;
+    }
+
+    /// Text of /proc/inclavare/network: the rules, and how often what was refused.
     #[must_use]
-    pub fn refused(&self) -> String {
-        let refused = self.refused.lock();
-        let mut text = String::new();
-        for (address, count) in &refused.counts {
-            let _ = writeln!(text, "unreachable {address} {count}");
-        }
-        if refused.others > 0 {
-            let _ = writeln!(text, "unreachable others {}", refused.others);
-        }
-        text
+    pub fn text(&self) -> String {
+        self.outside().text()
     }
 }

@@ -21,11 +21,12 @@ use super::network::Network;
 use super::protocol::{IPPROTO_TCP, TCP_CONGESTION, TCP_INFO, of_stream};
 use crate::errno::Errno;
 use crate::fs::file::{File, Sink, Source};
+use crate::fs::outside::{self, Connection, Place};
 use crate::fs::socket::options::Options;
 use crate::fs::stat::Stat;
 use crate::fs::task::{Task, retry_within};
 use crate::host::Readiness;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::wait::WaitQueue;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -33,6 +34,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
+use workload::manifest::Protocol;
 
 /// A socket of streams.
 pub struct Stream {
@@ -57,6 +59,11 @@ enum Role {
     Listening(Listener),
     /// The other side has no room yet.
     Connecting,
+    /// The host has not said yet what became of it.
+    Reaching {
+        connection: Arc<Connection>,
+        remote: SocketAddr,
+    },
     Connected {
         carrier: Arc<dyn Carrier>,
         remote: SocketAddr,
@@ -105,11 +112,11 @@ impl Stream {
 
     /// Begins a connection. Gives whether the program is to wait for it.
     fn begin(&self, raw: &[u8], waits: bool) -> Result<bool, Errno> {
-        let mut state = self.state.lock();
+        let mut state = self.settled();
         match &mut state.role {
             Role::Idle => {}
-            Role::Connecting if waits => return Ok(true),
-            Role::Connecting => return Err(Errno::EALREADY),
+            Role::Connecting | Role::Reaching { .. } if waits => return Ok(true),
+            Role::Connecting | Role::Reaching { .. } => return Err(Errno::EALREADY),
             Role::Connected { is_told: false, carrier, .. } if carrier.is_over() => {
                 state.error = carrier.take_error();
                 return Err(self.give_up(&mut state));
@@ -123,8 +130,7 @@ impl Stream {
         }
         let remote = self.base.reachable(self.base.family.decode(raw)?)?;
         if !is_local(remote.ip()) {
-            drop(state);
-            return Err(self.base.network.unreachable("connect", remote));
+            return self.reach(&mut state, remote).map(|()| true);
         }
         let (own, target) = route(remote.ip());
         let target = SocketAddr::new(target, remote.port());
@@ -151,11 +157,42 @@ impl Stream {
         Ok(true)
     }
 
+    /// Begins a connection through the host.
+    fn reach(&self, state: &mut State, remote: SocketAddr) -> Result<(), Errno> {
+        if state.bound.is_some_and(|bound| bound.place.ip.is_loopback()) {
+            return Err(Errno::EINVAL);
+        }
+        let outside = self.base.network.outside();
+        let connection = outside.connect(Protocol::Tcp, remote, &self.base.queue)?;
+        state.role = Role::Reaching { connection: Arc::new(connection), remote };
+        Ok(())
+    }
+
+    /// The state, after what the host has said meanwhile of a connection that goes through it.
+    fn settled(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        if let Role::Reaching { connection, remote } = &state.role {
+            let (connection, remote) = (connection.clone(), *remote);
+            match connection.finish() {
+                Err(Errno::EAGAIN) => {}
+                Ok(()) => {
+                    state.local = connection.name();
+                    state.role = Role::Connected { carrier: connection, remote, is_told: false };
+                }
+                Err(error) => {
+                    state.role = Role::Failed;
+                    state.error = Some(error);
+                }
+            }
+        }
+        state
+    }
+
     /// What became of a connection; EAGAIN while it is open.
     fn outcome(&self) -> Result<(), Errno> {
-        let mut state = self.state.lock();
+        let mut state = self.settled();
         match &mut state.role {
-            Role::Connecting => Err(Errno::EAGAIN),
+            Role::Connecting | Role::Reaching { .. } => Err(Errno::EAGAIN),
             Role::Connected { is_told, .. } => {
                 *is_told = true;
                 Ok(())
@@ -256,7 +293,7 @@ impl Stream {
                 }
             }
             Role::Connected { carrier, .. } => carrier.close(resets),
-            Role::Idle | Role::Connecting | Role::Failed => {}
+            Role::Idle | Role::Connecting | Role::Reaching { .. } | Role::Failed => {}
         }
         self.base.queue.wake_all();
     }
@@ -272,6 +309,20 @@ impl Stream {
         self.end(role, true);
     }
 
+    /// The host's side of a listener, where the manifest has a rule for it.
+    fn listen_outside(
+        &self,
+        bound: Bound,
+        limit: usize,
+    ) -> Result<Option<outside::Listener>, Errno> {
+        if bound.place.ip.is_loopback() {
+            return Ok(None);
+        }
+        let place = Place { ip: bound.place.ip, port: bound.port, is_dual: bound.place.is_dual };
+        let backlog = u32::try_from(limit).unwrap_or(u32::MAX);
+        self.base.network.outside().listen(place, backlog, self.base.owner.uid, &self.base.queue)
+    }
+
     fn stop_listening(&self, state: &State) {
         if let Some(bound) = state.bound {
             let mut ports = self.base.network.streams.ports.lock();
@@ -280,7 +331,7 @@ impl Stream {
     }
 
     fn carrier(&self) -> Option<Arc<dyn Carrier>> {
-        match &self.state.lock().role {
+        match &self.settled().role {
             Role::Connected { carrier, .. } => Some(carrier.clone()),
             _ => None,
         }
@@ -288,10 +339,10 @@ impl Stream {
 
     fn send_bytes(&self, from: &mut dyn Source) -> Result<usize, Errno> {
         let carrier = {
-            let mut state = self.state.lock();
+            let mut state = self.settled();
             match &state.role {
                 Role::Connected { carrier, .. } => carrier.clone(),
-                Role::Connecting => return Err(Errno::EAGAIN),
+                Role::Connecting | Role::Reaching { .. } => return Err(Errno::EAGAIN),
                 _ => return Err(state.error.take().unwrap_or(Errno::EPIPE)),
             }
         };
@@ -300,10 +351,10 @@ impl Stream {
 
     fn receive_bytes(&self, into: &mut dyn Sink, peeks: bool) -> Result<usize, Errno> {
         let carrier = {
-            let mut state = self.state.lock();
+            let mut state = self.settled();
             match &state.role {
                 Role::Connected { carrier, .. } => carrier.clone(),
-                Role::Connecting => return Err(Errno::EAGAIN),
+                Role::Connecting | Role::Reaching { .. } => return Err(Errno::EAGAIN),
                 Role::Failed => return state.error.take().map_or(Ok(0), Err),
                 Role::Idle | Role::Listening(_) => return Err(Errno::ENOTCONN),
             }
@@ -314,12 +365,13 @@ impl Stream {
     /// Its line of /proc/net/tcp.
     pub(super) fn row(&self) -> Row {
         let (any, zero) = (SocketAddr::new(self.base.family.any(), 0), (0, 0));
-        let state = self.state.lock();
+        let state = self.settled();
         let own = state.local.or(state.bound.map(|bound| bound.address())).unwrap_or(any);
         let (code, remote, queues) = match &state.role {
             Role::Idle | Role::Failed => (7, any, zero),
             Role::Listening(listener) => (10, any, (0, listener.backlog.len())),
             Role::Connecting => (2, any, zero),
+            Role::Reaching { remote, .. } => (2, *remote, zero),
             Role::Connected { carrier, .. } if carrier.is_over() => (7, any, zero),
             Role::Connected { carrier, remote, .. } => {
                 (1, *remote, (carrier.unsent(), carrier.available()))
@@ -359,7 +411,10 @@ impl Socket for Stream {
     }
 
     fn bind(&self, task: &dyn Task, address: &[u8]) -> Result<(), Errno> {
-        let wanted = self.base.wanted(task, address)?;
+        let outside = self.base.network.outside();
+        let uid = self.base.owner.uid;
+        let is_admitted = |wanted: SocketAddr| outside.admits_listen(wanted.port(), uid);
+        let wanted = self.base.wanted(task, address, is_admitted)?;
         let mut state = self.state.lock();
         if state.bound.is_some() || !matches!(state.role, Role::Idle) {
             return Err(Errno::EINVAL);
@@ -390,14 +445,16 @@ impl Socket for Stream {
 
     fn listen(&self, _task: &dyn Task, backlog: usize) -> Result<(), Errno> {
         let limit = backlog.min(SOMAXCONN) + 1;
-        let mut state = self.state.lock();
+        let mut state = self.settled();
         match &mut state.role {
             Role::Idle | Role::Failed => {}
             Role::Listening(listener) => {
                 listener.limit = limit;
                 return Ok(());
             }
-            Role::Connecting | Role::Connected { .. } => return Err(Errno::EINVAL),
+            Role::Connecting | Role::Reaching { .. } | Role::Connected { .. } => {
+                return Err(Errno::EINVAL);
+            }
         }
         let sockets = &self.base.network.streams;
         let bound = match state.bound {
@@ -406,17 +463,34 @@ impl Socket for Stream {
         };
         state.bound = Some(bound);
         sockets.ports.lock().listen(bound.port, self.base.id, self.base.sharing())?;
-        state.role = Role::Listening(Listener::new(limit));
+        match self.listen_outside(bound, limit) {
+            Ok(outside) => state.role = Role::Listening(Listener::new(limit, outside)),
+            Err(error) => {
+                self.stop_listening(&state);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
     fn accept(&self) -> Result<Arc<dyn Socket>, Errno> {
-        let accepted = match &mut self.state.lock().role {
-            Role::Listening(listener) => listener.backlog.pop_front().ok_or(Errno::EAGAIN)?,
-            _ => return Err(Errno::EINVAL),
+        let (accepted, outside, bound) = {
+            let mut state = self.state.lock();
+            let bound = state.bound;
+            match &mut state.role {
+                Role::Listening(one) => (one.backlog.pop_front(), one.outside.clone(), bound),
+                _ => return Err(Errno::EINVAL),
+            }
         };
-        self.serve_wishes();
-        Ok(accepted)
+        if let Some(accepted) = accepted {
+            self.serve_wishes();
+            return Ok(accepted);
+        }
+        let (Some(outside), Some(bound)) = (outside, bound) else { return Err(Errno::EAGAIN) };
+        let queue: Arc<WaitQueue> = Arc::default();
+        let connection = outside.accept(queue.clone())?;
+        let (peer, local) = (connection.peer(), connection.name().unwrap_or(bound.address()));
+        Ok(Self::accepted(self, local, peer, queue, Arc::new(connection)))
     }
 
     fn is_listening(&self) -> bool {
@@ -428,7 +502,7 @@ impl Socket for Stream {
     }
 
     fn peer_name(&self) -> Result<Vec<u8>, Errno> {
-        match &self.state.lock().role {
+        match &self.settled().role {
             Role::Connected { carrier, remote, .. } if !carrier.is_over() => {
                 Ok(self.base.family.encode(*remote))
             }
@@ -437,7 +511,7 @@ impl Socket for Stream {
     }
 
     fn shutdown(&self, reads: bool, writes: bool) -> Result<(), Errno> {
-        let mut state = self.state.lock();
+        let mut state = self.settled();
         match &state.role {
             Role::Connected { carrier, .. } if !carrier.is_over() => {
                 let carrier = carrier.clone();
@@ -453,7 +527,7 @@ impl Socket for Stream {
                 Ok(())
             }
             Role::Listening(_) => Ok(()),
-            Role::Connecting => {
+            Role::Connecting | Role::Reaching { .. } => {
                 drop(state);
                 self.disconnect();
                 Ok(())
@@ -482,7 +556,7 @@ impl Socket for Stream {
     }
 
     fn take_error(&self) -> Option<Errno> {
-        let error = self.state.lock().error.take();
+        let error = self.settled().error.take();
         error.or_else(|| self.carrier()?.take_error())
     }
 
@@ -561,16 +635,21 @@ impl File for Stream {
 
     fn poll(&self) -> Readiness {
         let bits = {
-            let state = self.state.lock();
+            let state = self.settled();
             match &state.role {
                 Role::Connected { carrier, .. } => {
                     let carrier = carrier.clone();
                     drop(state);
                     return carrier.poll();
                 }
-                Role::Listening(listener) if listener.backlog.is_empty() => 0,
+                Role::Listening(listener) if listener.backlog.is_empty() => {
+                    let outside = listener.outside.clone();
+                    drop(state);
+                    let is_ready = outside.is_some_and(|outside| outside.is_ready());
+                    return if is_ready { Readiness::IN } else { Readiness(0) };
+                }
                 Role::Listening(_) => Readiness::IN.0,
-                Role::Connecting => 0,
+                Role::Connecting | Role::Reaching { .. } => 0,
                 Role::Idle => Readiness::OUT.0 | Readiness::HUP.0,
                 Role::Failed => {
                     let error = state.error.map_or(0, |_| Readiness::ERR.0);
