@@ -93,7 +93,7 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
     let sigstruct = read_sigstruct(&pack)?;
     let loaded = rustix::fs::fstat(&pack.sgxs).map_err(std::io::Error::from)?.st_size;
     needs::check_limits(&options.spec, &manifest, u64::try_from(loaded).unwrap_or(0))?;
-    let quotes = quotes::service(globals, &machine, &manifest.attestation);
+    let quotes = quotes::service(globals, &machine, &manifest);
     let doing = Doing {
         is_emulated: machine.is_emulated(),
         has_quotes: quotes.is_some(),

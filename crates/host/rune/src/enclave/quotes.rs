@@ -1,7 +1,7 @@
 //! What makes quotes for an enclave: Intel's daemon on hardware, the emulated platform in this process otherwise.
 //!
 //! Opened here, in the host's view: init-runelet is in the container's root when the enclave asks. An enclave
-//! whose manifest lists neither quotes nor bound evidence cannot ask, and nothing is opened for it.
+//! whose manifest lists neither quotes nor bound evidence and has no attester cannot ask, and nothing is opened.
 
 use super::machine::Machine;
 use crate::global::Globals;
@@ -14,21 +14,22 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use urts::QuoteService;
-use workload::manifest::AttestationFiles;
+use workload::manifest::Manifest;
 
 /// System calls of the daemon's client, besides the runtime's own.
 pub(crate) const SYSCALLS_DAEMON: &[&str] = &["connect", "setsockopt", "socket"];
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// The service for what the manifest lists. None, with a warning, where this host has none: the program gets
+/// The service for what the manifest asks for. None, with a warning, where this host has none: the program gets
 /// ENODEV when it asks, and may not ask.
 pub(crate) fn service(
     globals: &Globals,
     machine: &Machine,
-    allowed: &AttestationFiles,
+    manifest: &Manifest,
 ) -> Option<Arc<dyn QuoteService>> {
-    if !allowed.files.iter().any(|file| file == "quote" || file == "bound") {
+    let mut files = manifest.attestation.files.iter();
+    if manifest.attester.is_none() && !files.any(|file| file == "quote" || file == "bound") {
         return None;
     }
     let opened: Result<Arc<dyn QuoteService>, Failed> = if machine.is_emulated() {
@@ -40,7 +41,8 @@ pub(crate) fn service(
     };
     opened
         .inspect_err(|error| {
-            let line = format!("quotes: the manifest lists them and this host has none: {error}");
+            let line =
+                format!("quotes: the manifest asks for them and this host has none: {error}");
             globals.log.line(Level::Warning, &line);
         })
         .ok()
