@@ -1,0 +1,356 @@
+//! The attester in converted images: an ordinary HTTP server in an enclave, which knows nothing of attestation, is
+//! reached through attested sessions, from the same enclave, from outside, and from a second enclave.
+
+use attestation::crypto::Default as Crypto;
+use attestation::{Now, Policy, TrustAnchor, VerifiedCollateral, Verifier};
+use e2e::{MODES, Workbench};
+use emulated_platform::{Collateral, CollateralSettings, DEFAULT_DIRECTORY, Issued, Platform};
+use fixtures::{Bundle, Image, Tree, checked, fresh_id};
+use rats_tls::compat::{self, CompatAppraiser};
+use rats_tls::{Fixed, Party, PolicyAppraiser, SessionError, Stream};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const PAGE: &[u8] = b"<p>seen by nobody on the way</p>\n";
+
+fn now() -> Now {
+    Now::host(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+/// The emulated platform of this host, as a verifier sees it.
+struct Lab {
+    root: Vec<u8>,
+    collateral: String,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let platform = Platform::open(Path::new(DEFAULT_DIRECTORY)).unwrap();
+        let issued = Issued::at(now().seconds.cast_signed());
+        let (settings, ca) = (CollateralSettings::default(), platform.settings().ca);
+        let collateral = Collateral::issue(platform.root(), ca, &settings, issued).unwrap();
+        Self {
+            root: platform.root().certificate().to_vec(),
+            collateral: serde_json::to_string(&collateral).unwrap(),
+        }
+    }
+
+    fn anchor(&self) -> TrustAnchor {
+        TrustAnchor::from_der(&self.root, &Crypto::default()).unwrap()
+    }
+
+    /// A policy with these rules, for emulated enclaves under this root.
+    fn policy(&self, rules: &str) -> String {
+        let root = attestation::hex::Hex(self.anchor().sha256()).to_string();
+        format!("roots = ['{root}']\ntee = 'emulated'\nconfig_digest = 'any'\n{rules}")
+    }
+
+    fn verified(&self) -> (Verifier<Crypto>, Arc<VerifiedCollateral>) {
+        let verifier = Verifier::new(Crypto::default(), self.anchor());
+        let collateral = attestation::Collateral::from_json(self.collateral.as_bytes()).unwrap();
+        let verified = verifier.collateral(&collateral, now()).unwrap();
+        (verifier, Arc::new(verified))
+    }
+
+    fn client(&self, rules: &str) -> Arc<Party> {
+        let (verifier, collateral) = self.verified();
+        let policy = Policy::from_toml(&self.policy(rules)).unwrap();
+        let appraiser = PolicyAppraiser::new(verifier, policy, Fixed(collateral), Box::new(now));
+        Arc::new(Party::verifier(Arc::new(appraiser)))
+    }
+
+    /// What an end needs that verifies its peer by these rules, as files of an image.
+    fn add_to(&self, tree: &mut Tree, rules: &str) {
+        tree.directory("peer", 0o755);
+        tree.file("peer/policy.toml", 0o644, self.policy(rules).as_bytes());
+        tree.file("peer/root.der", 0o644, &self.root);
+        tree.file("peer/collateral.json", 0o644, self.collateral.as_bytes());
+    }
+}
+
+/// What `inclavare inspect` says.
+fn inspect(workbench: &Workbench, bundle: &Bundle) -> Value {
+    let mut command = workbench.programs().inclavare();
+    let text = checked(command.args(["inspect", "--json"]).arg(bundle.directory())).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn mrenclave(workbench: &Workbench, bundle: &Bundle) -> String {
+    inspect(workbench, bundle)["mrenclave"].as_str().unwrap().into()
+}
+
+/// Rules that name the signer of all enclaves of these tests.
+fn signer(workbench: &Workbench) -> String {
+    let bundle = workbench.busybox("signer", "true", "");
+    let value = inspect(workbench, &bundle);
+    let mrsigner = value["sigstruct"]["mrsigner"].as_str().unwrap();
+    format!("[[mrsigner]]\nmrsigner = '{mrsigner}'\nisvprodid = 0\nmin_isvsvn = 0\n")
+}
+
+fn tree() -> Tree {
+    let mut tree = fixtures::busybox_tree().unwrap_or_else(|error| panic!("{error}"));
+    tree.directory("www", 0o755);
+    tree.file("www/index.html", 0o644, PAGE);
+    tree
+}
+
+/// A port of this host that nobody listens at now.
+fn free_port() -> u16 {
+    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running container on the host's network. It is killed with this value.
+struct Container {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    kill: Command,
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.kill.output();
+        let _ = self.child.wait();
+    }
+}
+
+impl Container {
+    fn start(bundle: &Bundle, mode: &str) -> Self {
+        bundle
+            .edit_config(|config| {
+                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+                namespaces.retain(|namespace| namespace["type"] != "network");
+            })
+            .unwrap();
+        let id = fresh_id();
+        let mut command = bundle.programs().rune();
+        command.arg("run").arg("--bundle").arg(bundle.directory()).arg(&id);
+        command.env("RUNE_EMULATOR_MODE", mode).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut kill = bundle.programs().rune();
+        kill.args(["kill", &id, "KILL"]);
+        Self { child, log, kill }
+    }
+
+    /// Reads its log up to a line with these words, and gives that line.
+    fn says(&mut self, words: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let start = all.len();
+            let count = self.log.read_line(&mut all).unwrap();
+            assert_ne!(count, 0, "{words:?} is not in:\n{all}");
+            if all[start..].contains(words) {
+                return all[start..].trim_end().into();
+            }
+        }
+    }
+}
+
+fn open(port: u16, client: &Arc<Party>) -> Result<Stream<TcpStream>, SessionError> {
+    let transport = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    Stream::connect(transport, ServerName::try_from("container").unwrap(), client)
+}
+
+/// The page, by HTTP as old as it gets.
+fn page(mut session: Stream<TcpStream>) -> Vec<u8> {
+    session.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
+    session.finish().unwrap();
+    let mut answer = Vec::new();
+    session.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+    answer
+}
+
+/// The container's own programs are the peers: a second attester, as their client's end. The policy names the
+/// signer, for an image cannot hold its own measurement.
+#[test]
+fn a_session_within_one_enclave() {
+    let Some(workbench) = Workbench::new() else { return };
+    let (lab, rules) = (Lab::new(), signer(&workbench));
+    let mut tree = tree();
+    lab.add_to(&mut tree, &rules);
+    let script = "httpd -p 127.0.0.1:8080 -h /www
+        /.inclavare/attester --listen 127.0.0.1:9000 --connect 127.0.0.1:8443 --verify /peer/policy.toml \
+            --root /peer/root.der --collateral /peer/collateral.json &
+        for try in 1 2 3 4 5 6 7 8 9; do
+            wget -q -O - http://127.0.0.1:9000/index.html && break
+            usleep 200000
+        done
+        (exec 3<>/dev/attestation/bound) 2>/dev/null || echo bound is not for user $(id -u)
+        for process in /proc/[0-9]*; do
+            case $(tr '\\0' ' ' < $process/cmdline) in
+                /.inclavare/attester*forward*) grep ^Uid $process/status;;
+            esac
+        done
+        ls -l /.inclavare/attester";
+    let attester = "[attester]\nlisten = 8443\nforward = \"127.0.0.1:8080\"\n";
+    let image = Image::new("within:test", tree, &["sh", "-c", script]);
+    let bundle = workbench.bundle("within", &image, attester);
+    for mode in MODES {
+        let mut command = bundle.run_command();
+        let outcome = fixtures::outcome(command.env("RUNE_EMULATOR_MODE", mode), b"").unwrap();
+        assert_eq!(outcome.code, 0, "{mode}: {outcome:?}");
+        let (page, rest) = outcome.stdout.split_at(PAGE.len().min(outcome.stdout.len()));
+        assert_eq!(page.as_bytes(), PAGE, "{mode}: {outcome:?}");
+        assert!(rest.contains("bound is not for user 0\n"), "{mode}: {outcome:?}");
+        assert!(rest.contains("Uid:\t65500\t65500\t65500\t65500\n"), "{mode}: {outcome:?}");
+        assert!(rest.contains("-r-xr-xr-x"), "{mode}: {outcome:?}");
+        let log = &outcome.stderr;
+        assert!(
+            log.contains("listening on 0.0.0.0:8443, level Bound, for 127.0.0.1:8080"),
+            "{log}"
+        );
+        assert!(log.contains("open: bound, with EMULATED mrenclave "), "{mode}: {log}");
+    }
+}
+
+/// Whatever ends it: here a root certificate that is none.
+#[test]
+fn the_end_of_the_attester_is_the_end_of_the_container() {
+    let Some(workbench) = Workbench::new() else { return };
+    let mut tree = tree();
+    tree.file("policy.toml", 0o644, b"level = 'none'\n");
+    tree.file("root.der", 0o644, b"no certificate");
+    let policy = "[attester]\nlisten = 8443\nforward = \"127.0.0.1:8080\"\n\
+                  [attester.verify]\npolicy = \"/policy.toml\"\nroot = \"/root.der\"\n";
+    let image = Image::new("ends:test", tree, &["sleep", "1000"]);
+    let outcome = workbench.bundle("ends", &image, policy).run(b"").unwrap();
+    assert_ne!(outcome.code, 0, "{outcome:?}");
+    let line = "attester: expected to run as long as the container, ended with exit code 1";
+    assert!(outcome.stderr.contains(line), "{outcome:?}");
+    assert!(outcome.stderr.contains("attester: /root.der: "), "the reason: {outcome:?}");
+}
+
+#[test]
+fn an_unmodified_server_is_reached_from_outside() {
+    let Some(workbench) = Workbench::new() else { return };
+    let lab = Lab::new();
+    let port = free_port();
+    let policy =
+        |more: &str| format!("{more}[attester]\nlisten = {port}\nforward = \"127.0.0.1:8080\"\n");
+    let serve = ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"];
+    let image = || Image::new("server:test", tree(), &serve);
+    let bundle = workbench.bundle("server", &image(), &policy(""));
+    let named = format!("mrenclave = ['{}']\n", mrenclave(&workbench, &bundle));
+    for mode in MODES {
+        let mut container = Container::start(&bundle, mode);
+        container.says("listening on");
+        let session = open(port, &lab.client(&named)).unwrap();
+        let peer = session.peer().unwrap();
+        assert!(peer.verdict.is_accepted() && peer.verdict.emulated, "{mode}");
+        assert!(page(session).ends_with(PAGE), "{mode}");
+
+        // The server itself is nowhere on the host.
+        assert!(TcpStream::connect("127.0.0.1:8080").is_err(), "{mode}");
+        // Another measurement.
+        let other = format!("mrenclave = ['{}']\n", "ab".repeat(32));
+        let refused = open(port, &lab.client(&other)).map(drop).unwrap_err().to_string();
+        assert!(refused.starts_with("evidence refused: policy.measurement: "), "{mode}: {refused}");
+        // Plaintext.
+        let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        plain.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer);
+        assert!(!answer.starts_with(b"HTTP"), "{mode}");
+        // A lower level than the attester's.
+        let (verifier, collateral) = lab.verified();
+        let compat = Policy::from_toml(&lab.policy(&format!("level = 'compat'\n{named}"))).unwrap();
+        let appraiser = CompatAppraiser::new(verifier, compat, Fixed(collateral), Box::new(now));
+        let config = Arc::new(compat::client(Arc::new(appraiser)).unwrap());
+        let name = ServerName::try_from("container").unwrap();
+        let connection = ClientConnection::new(config, name).unwrap();
+        let transport = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut compat = StreamOwned::new(connection, transport);
+        assert!(compat.write_all(b"x").and_then(|()| compat.read(&mut [0])).is_err(), "{mode}");
+        // It serves on.
+        assert!(page(open(port, &lab.client(&named)).unwrap()).ends_with(PAGE), "{mode}");
+    }
+
+    // A debug enclave, whose memory the host reads.
+    let bundle = workbench.bundle("debug", &image(), &policy("debug = true\n"));
+    let named = format!("mrenclave = ['{}']\n", mrenclave(&workbench, &bundle));
+    let mut container = Container::start(&bundle, "fast");
+    container.says("listening on");
+    let refused = open(port, &lab.client(&named)).map(drop).unwrap_err().to_string();
+    assert!(refused.starts_with("evidence refused: policy.debug: "), "{refused}");
+}
+
+/// This host's address on its network: loopback would stay inside an enclave.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: the kernel chooses the address it would send from.
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+}
+
+#[test]
+fn two_enclaves_prove_themselves_to_each_other() {
+    let Some(workbench) = Workbench::new() else { return };
+    let Some(address) = own_address() else {
+        eprintln!("skipped: this host has no address but loopback");
+        return;
+    };
+    let (lab, rules) = (Lab::new(), signer(&workbench));
+    let serve = ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"];
+    for is_mutual in [false, true] {
+        let port = free_port();
+        let mut server = tree();
+        lab.add_to(&mut server, &rules);
+        let mut policy = format!("[attester]\nlisten = {port}\nforward = \"127.0.0.1:8080\"\n");
+        if is_mutual {
+            policy += "[attester.verify]\npolicy = \"/peer/policy.toml\"\nroot = \"/peer/root.der\"\n\
+                       collateral = \"/peer/collateral.json\"\nfirst = true\n";
+        }
+        let name = format!("server-{is_mutual}");
+        let server = workbench.bundle(&name, &Image::new("server:test", server, &serve), &policy);
+        let named = format!("mrenclave = ['{}']\n", mrenclave(&workbench, &server));
+
+        // The client has the same program, as a file of its image.
+        let mut client = fixtures::busybox_tree().unwrap();
+        lab.add_to(&mut client, &named);
+        let program = server.directory().join("rootfs/.inclavare/attester");
+        client.file("bin/attester", 0o755, &std::fs::read(program).unwrap());
+        let attest = if is_mutual { "--attest" } else { "" };
+        let script = format!(
+            "attester --listen 127.0.0.1:9000 --connect {address}:{port} {attest} --verify /peer/policy.toml \
+                 --root /peer/root.der --collateral /peer/collateral.json &
+             for try in 1 2 3 4 5 6 7 8 9; do
+                 wget -q -O - http://127.0.0.1:9000/index.html && break
+                 usleep 200000
+             done"
+        );
+        let rules = format!(
+            "[network]\nconnect = [\"{address}:{port}\"]\n\
+             [attestation]\nuids = [0]\nfiles = [\"bound\", \"claims\"]\n"
+        );
+        let image = Image::new("client:test", client, &["sh", "-c", &script]);
+        let client = workbench.bundle(&format!("client-{is_mutual}"), &image, &rules);
+        client
+            .edit_config(|config| {
+                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+                namespaces.retain(|namespace| namespace["type"] != "network");
+            })
+            .unwrap();
+
+        let mut container = Container::start(&server, "fast");
+        container.says("listening on");
+        let outcome = client.run(b"").unwrap();
+        assert_eq!(outcome.stdout.as_bytes(), PAGE, "{outcome:?}");
+        let line = container.says("open: bound");
+        let peer = format!("with EMULATED mrenclave {}", mrenclave(&workbench, &client));
+        assert_eq!(line.contains(&peer), is_mutual, "{line}");
+
+        if is_mutual {
+            // Whoever proves nothing is let in nowhere.
+            let error = open(port, &lab.client(&named)).map(drop).unwrap_err();
+            assert!(matches!(error, SessionError::Tls(_)), "{error}");
+        }
+    }
+}
