@@ -168,6 +168,22 @@ fn page(mut session: Stream<TcpStream>) -> Vec<u8> {
     answer
 }
 
+/// The page, with evidence in the certificate.
+fn ask_compat(lab: &Lab, port: u16, rules: &str) -> std::io::Result<Vec<u8>> {
+    let (verifier, collateral) = lab.verified();
+    let policy = Policy::from_toml(&lab.policy(&format!("level = 'compat'\n{rules}"))).unwrap();
+    let appraiser = CompatAppraiser::new(verifier, policy, Fixed(collateral), Box::new(now));
+    let config = Arc::new(compat::client(Arc::new(appraiser)).unwrap());
+    let name = ServerName::try_from("container").unwrap();
+    let connection = ClientConnection::new(config, name).unwrap();
+    let transport = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut client = StreamOwned::new(connection, transport);
+    client.write_all(b"GET /index.html HTTP/1.0\r\n\r\n")?;
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
 /// The container's own programs are the peers: a second attester, as their client's end. The policy names the
 /// signer, for an image cannot hold its own measurement.
 #[test]
@@ -260,18 +276,20 @@ fn an_unmodified_server_is_reached_from_outside() {
         let _ = plain.read_to_end(&mut answer);
         assert!(!answer.starts_with(b"HTTP"), "{mode}");
         // A lower level than the attester's.
-        let (verifier, collateral) = lab.verified();
-        let compat = Policy::from_toml(&lab.policy(&format!("level = 'compat'\n{named}"))).unwrap();
-        let appraiser = CompatAppraiser::new(verifier, compat, Fixed(collateral), Box::new(now));
-        let config = Arc::new(compat::client(Arc::new(appraiser)).unwrap());
-        let name = ServerName::try_from("container").unwrap();
-        let connection = ClientConnection::new(config, name).unwrap();
-        let transport = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let mut compat = StreamOwned::new(connection, transport);
-        assert!(compat.write_all(b"x").and_then(|()| compat.read(&mut [0])).is_err(), "{mode}");
+        assert!(ask_compat(&lab, port, &named).is_err(), "{mode}");
         // It serves on.
         assert!(page(open(port, &lab.client(&named)).unwrap()).ends_with(PAGE), "{mode}");
     }
+
+    // Both levels: each verifier gets the one that its policy names.
+    let both = workbench.bundle("both", &image(), &(policy("") + "level = \"both\"\n"));
+    let named = format!("mrenclave = ['{}']\n", mrenclave(&workbench, &both));
+    let mut container = Container::start(&both, "fast");
+    container.says("listening on");
+    assert!(page(open(port, &lab.client(&named)).unwrap()).ends_with(PAGE));
+    let answer = ask_compat(&lab, port, &named).unwrap();
+    assert!(answer.ends_with(PAGE), "{}", String::from_utf8_lossy(&answer));
+    drop(container);
 
     // A debug enclave, whose memory the host reads.
     let bundle = workbench.bundle("debug", &image(), &policy("debug = true\n"));
