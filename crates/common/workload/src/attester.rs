@@ -284,6 +284,10 @@ mod tests {
                 "attester.listen: expected a port other than 0 and the program's, got 8080",
             ),
             (
+                refused(|_, manifest| manifest.network.listen = vec![80, 8443]),
+                "network.listen: expected ports other than the attester's, got 8443",
+            ),
+            (
                 refused(|attester, _| attester.uid = 0),
                 "attester.uid: expected a user id other than the program's (process.user.uid), got 0",
             ),

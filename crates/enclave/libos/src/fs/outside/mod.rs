@@ -91,7 +91,13 @@ impl Outside {
     /// Whether a program of this user may be reached at a port.
     #[must_use]
     pub fn admits_listen(&self, port: u16, uid: u32) -> bool {
-        self.rules.network.admits_listen(port) || self.rules.attester == Some((port, uid))
+        self.rules.network.admits_listen(port) || self.is_attesters(port, uid)
+    }
+
+    /// Whether the manifest gives a port to this user, who is the attester.
+    #[must_use]
+    pub fn is_attesters(&self, port: u16, uid: u32) -> bool {
+        self.rules.attester == Some((port, uid))
     }
 
     /// Listens on the host's side of a port for a program of this user; `queue` is woken when a connection

@@ -33,7 +33,7 @@ fn fixture(listen: &[u16], connect: &[&str]) -> Fixture {
     let streams = Streams::new();
     let connect = connect.iter().map(|rule| rule.parse().unwrap()).collect();
     let network = Network { connect, listen: listen.into() };
-    let rules = Rules { network, attester: None };
+    let rules = Rules { network, attester: Some((443, 65_500)) };
     task.network.attach(Outside::new(machine, streams.clone(), rules));
     Fixture { host, streams, task }
 }
@@ -204,4 +204,14 @@ fn a_peer_of_another_family_is_no_connection() {
     it.change(100, |socket| socket.waiting.push_back(address("[2001:db8::1]:7")));
     assert_eq!(accept(&it.task, server).err(), Some(Errno::ECONNABORTED));
     assert_eq!(accept(&it.task, server).err(), Some(Errno::EAGAIN));
+}
+
+/// The attester is a user without privilege, who could not have port 443.
+#[test]
+fn the_attester_has_the_port_of_the_manifest_though_it_is_a_low_one() {
+    let it = fixture(&[], &[]);
+    it.task.credentials.lock().unwrap().euid = 65_500;
+    server(&it.task, "0.0.0.0:443", 5);
+    assert_eq!(it.host.net.lock().unwrap().asked(), ["listen 0.0.0.0:443"]);
+    assert_eq!(bind(&it.task, socket(&it.task, STREAM), "0.0.0.0:80"), Err(Errno::EACCES));
 }
