@@ -4,6 +4,10 @@
 //! skips and why.
 #![forbid(unsafe_code)]
 
+mod running;
+
+pub use running::{PATIENCE, Running};
+
 use fixtures::{Bundle, Image, Programs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

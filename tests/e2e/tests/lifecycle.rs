@@ -1,68 +1,9 @@
 //! Streams, signals, exec and the terminal of an enclave container.
 
-use e2e::Workbench;
-use fixtures::{Bundle, checked, fresh_id, outcome};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use e2e::{PATIENCE, Running, Workbench};
+use fixtures::{checked, outcome};
+use std::process::Command;
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A container in the background; killed and deleted when dropped.
-struct Running<'a> {
-    bundle: &'a Bundle,
-    id: String,
-    child: Child,
-}
-
-impl<'a> Running<'a> {
-    /// Starts it and waits until it writes the line `ready`.
-    fn start(bundle: &'a Bundle) -> Self {
-        let id = fresh_id();
-        let mut child = bundle
-            .programs()
-            .rune()
-            .arg("run")
-            .arg("--bundle")
-            .arg(bundle.directory())
-            .arg(&id)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Self { bundle, id, child }
-    }
-
-    fn rune(&self, verb: &[&str]) -> Command {
-        let mut command = self.bundle.programs().rune();
-        command.args(verb).arg(&self.id);
-        command
-    }
-
-    fn ends_with(&mut self) -> i32 {
-        use std::os::unix::process::ExitStatusExt;
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-            }
-            assert!(start.elapsed() < PATIENCE, "still running after {PATIENCE:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let _ = self.rune(&["delete", "--force"]).output();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn stdin_comes_from_a_pipe_where_the_manifest_allows_it() {
