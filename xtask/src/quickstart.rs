@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 /// What to leave out.
@@ -78,11 +79,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("  refused, exit code {}", outcome.code);
         Ok(())
     })?;
+    attested(&mut steps, &directory)?;
     eprintln!(
         "\nThis machine ran it on the SGX emulator: the same enclave file and measurement as on"
     );
     eprintln!("hardware, and no protection at all. `emulated` says so wherever it matters.");
     Ok(())
+}
+
+/// The second half: who is elsewhere verifies a container, and whatever is not that container is refused.
+fn attested(steps: &mut Steps, directory: &Path) -> Result<()> {
+    steps.run("build shelter, inclavared and sgx-tools (release)", || {
+        let packages = ["shelter", "inclavared", "sgx-tools", "attested"];
+        let packages = packages.iter().flat_map(|it| ["-p", it]);
+        pass(cargo().args(["build", "--locked", "--release"]).args(packages))
+    })?;
+    steps.run("verify a container whose host is not trusted", || {
+        let programs = programs("release");
+        let mut script = Command::new(programs.join("attested"));
+        pass(script.arg(&programs).arg(directory.join("attested")))
+    })
 }
 
 const BUSYBOX_SCRIPT: &str = "echo \"hello from an enclave: $(uname -sm)\"; \
