@@ -20,7 +20,7 @@ mod snp_document;
 
 pub use reference::{Reference, ReferenceError, ReferenceValues};
 
-pub(crate) use appraise::{appraise, authenticate};
+pub(crate) use appraise::{appraise, authenticate, identify};
 
 /// The longest document that is read.
 pub const MAX_POLICY_BYTES: usize = 1 << 20;

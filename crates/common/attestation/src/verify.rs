@@ -204,6 +204,15 @@ impl<'v> Examination<'v> {
         Verdict::new(Decision::Accepted, anchor.is_emulated(), claims, now, checks)
     }
 
+    /// Judges origin, kind, patch level and what runs there, for evidence that is bound to nothing. The verdict is
+    /// never `accepted`: nothing says who presents it.
+    #[must_use]
+    pub fn identify(self, policy: &Policy, references: &ReferenceValues) -> Verdict {
+        let Self { anchor, mut checks, claims, now, .. } = self;
+        policy::identify(policy, references, Some(anchor), claims.as_ref(), now, &mut checks);
+        Verdict::new(Decision::Authentic, anchor.is_emulated(), claims, now, checks)
+    }
+
     /// Judges origin, kind and patch level only. The verdict is never `accepted`: nothing says what runs
     /// there or who presents it.
     #[must_use]

@@ -47,6 +47,22 @@ pub(crate) fn authenticate(
     platform(policy, claims, checks);
 }
 
+/// What can be said without knowing whose the evidence is: that, and what runs there.
+pub(crate) fn identify(
+    policy: &Policy,
+    references: &ReferenceValues,
+    anchor: Option<&TrustAnchor>,
+    claims: Option<&Claims>,
+    now: Now,
+    checks: &mut Checks,
+) {
+    authenticate(policy, anchor, claims, checks);
+    match claims {
+        Some(claims) => measurement(policy, references, claims, now, checks),
+        None => checks.not_run(CheckId::PolicyMeasurement, unreadable(checks)),
+    }
+}
+
 /// All of the policy, and the binding.
 pub(crate) fn appraise(
     policy: &Policy,
