@@ -28,6 +28,7 @@ pub(crate) fn remote_attestation(arguments: &RemoteAttestation) -> Result<(), Fa
         endorsements: EndorsementFiles::default(),
         report_data: None,
         authenticate_only: false,
+        unbound: false,
         save: None,
     };
     let judgement = Judgement::of(&judged)?;

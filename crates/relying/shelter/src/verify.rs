@@ -76,6 +76,7 @@ impl Judgement {
             evidence::examine(path, judged, &trusted, |examination, material| {
                 let verdict = match &expected {
                     Some(expected) => examination.appraise(policy, references, expected),
+                    None if judged.unbound => examination.identify(policy, references),
                     None => examination.authenticate(policy),
                 };
                 (verdict, material)
@@ -126,14 +127,14 @@ impl Judgement {
 
 /// What the evidence must be bound to; `None` only where the caller said that it asks for less.
 fn expected(judged: &Judged) -> Result<Option<ExpectedReportData>, Failure> {
-    match (&judged.report_data, judged.authenticate_only) {
+    match (&judged.report_data, judged.authenticate_only || judged.unbound) {
         (Some(hex), false) => {
             let expected = ExpectedReportData::from_hex(hex);
             expected.map(Some).map_err(|error| Failure::Undecided(format!("--report-data: {error}")))
         }
         (None, true) => Ok(None),
         _ => Err(Failure::Undecided(
-            "expected --report-data, to which evidence must be bound, or --authenticate-only, got neither: evidence \
+            "expected --report-data, to which evidence must be bound, --authenticate-only or --unbound, got none: evidence \
              that is bound to nothing may be anybody's"
                 .into(),
         )),

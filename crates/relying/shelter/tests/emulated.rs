@@ -91,9 +91,15 @@ fn emulated_evidence_is_accepted_only_where_it_is_asked_for_and_always_says_so()
         authenticate.clone().with("--policy", "hardware").refuses(&["policy.tee"]);
         authenticate.without("--policy").refuses(&["policy.tee"]);
     }
-    let authentic =
-        verify.without("--report-data").with("--authenticate-only", "").says("authentic");
+    let unbound = verify.without("--report-data");
+    let authentic = unbound.clone().with("--authenticate-only", "").says("authentic");
     assert_eq!(authentic["emulated"], true);
+    // What runs there is judged too, and whose it is not.
+    let unbound = unbound.with("--unbound", "");
+    assert_eq!(unbound.says("authentic")["measurement"]["mrenclave"], "11".repeat(32));
+    let other = policy.replace(&"11".repeat(32), &"12".repeat(32));
+    fs::write(place.join("other"), other).unwrap();
+    unbound.with("--policy", "other").refuses(&["policy.measurement"]);
 }
 
 #[test]

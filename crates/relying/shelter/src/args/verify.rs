@@ -75,6 +75,9 @@ pub(crate) struct Judged {
     /// Of evidence in a file: judge origin, certificates and patch level only
     #[arg(long)]
     pub(crate) authenticate_only: bool,
+    /// Of evidence in a file: judge what runs there too, and not whose it is; says `authentic`
+    #[arg(long, conflicts_with_all = ["authenticate_only", "report_data"])]
+    pub(crate) unbound: bool,
     /// Keep evidence, claims, collateral and verdict in this new directory
     #[arg(long, value_name = "DIR")]
     pub(crate) save: Option<PathBuf>,

@@ -86,6 +86,11 @@ pub(crate) fn meaning(told: &Told) -> &'static str {
         (Word::Accepted, true) => {
             "emulated: allowed by the policy, and protects nothing from its host"
         }
+        (Word::Authentic, _)
+            if told.checks.iter().any(|check| check.id == "policy.measurement") =>
+        {
+            "genuine, and what the policy names runs there; says nothing of who presents it"
+        }
         (Word::Authentic, false) => {
             "genuine hardware; says nothing of what runs there or who presents it"
         }

@@ -29,6 +29,7 @@ pub(crate) fn judge(target: &str, judged: &Judged) -> Result<(Seen, Reached), Fa
     for (option, is_given) in [
         ("--report-data", judged.report_data.is_some()),
         ("--authenticate-only", judged.authenticate_only),
+        ("--unbound", judged.unbound),
         ("--endorsement-key, --authority, --crl", judged.endorsements.is_given()),
     ] {
         if is_given {

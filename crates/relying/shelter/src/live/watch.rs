@@ -188,6 +188,8 @@ impl Watcher<'_> {
             .env("SHELTER_VERDICT", word)
             .env("SHELTER_BEFORE", before)
             .stdin(Stdio::piped())
+            // Standard output is the verdicts'.
+            .stdout(std::io::stderr())
             .spawn()
             .map_err(failed)?;
         let mut stdin = child.stdin.take().expect("it is piped");

@@ -95,10 +95,24 @@ fn head(html: &mut Html, subject: &Subject<'_>) {
     html.fact("judged for", &format!("{time} ({})", told.time_source));
     let kind = told.tee.as_deref().unwrap_or("unknown");
     html.fact("kind", &format!("{kind}, {}", if told.emulated { "emulated" } else { "hardware" }));
+    if let Some((source, measured)) = subject.measured {
+        html.element("<div><dt>compared with</dt><dd>", source, ": ");
+        same(html, measured, told).markup("</dd></div>\n");
+    }
     let failed = told.checks.iter().filter(|check| !check.ok).count();
     let all = told.checks.len();
     html.fact("checks", &format!("{} of {all} hold", all - failed));
     html.markup("</dl>\n");
+}
+
+/// Whether what was measured is what runs.
+fn same<'a>(html: &'a mut Html, measured: &Measured, told: &Told) -> &'a mut Html {
+    let runs = told.measurement.as_ref().and_then(|it| it.text("mrenclave"));
+    html.markup(if runs == Some(measured.mrenclave.to_string().as_str()) {
+        "<span class=\"match\">the same: this, under these rules, is what runs</span>"
+    } else {
+        "<span class=\"differ\">another: this is not what runs</span>"
+    })
 }
 
 /// A sentence out of words.
@@ -142,7 +156,7 @@ fn runs(html: &mut Html, subject: &Subject<'_>) -> Result<(), Failure> {
     }
     let mrenclave = told.measurement.as_ref().and_then(|it| it.text("mrenclave"));
     match subject.measured {
-        Some((source, measured)) => compared(html, source, measured, mrenclave)?,
+        Some((source, measured)) => compared(html, source, measured, told)?,
         None => recompute(html, told, mrenclave),
     }
     for entry in subject.references {
@@ -182,24 +196,16 @@ fn compared(
     html: &mut Html,
     source: &str,
     measured: &Measured,
-    runs: Option<&str>,
+    told: &Told,
 ) -> Result<(), Failure> {
     html.markup("<h3>The image that was measured for comparison</h3>\n<dl>\n");
     html.fact("measured from", &format!("{} ({})", source, measured.kind));
     if let Some(image) = measured.image {
         html.fact("image id", &image.to_string());
     }
-    let own = measured.mrenclave.to_string();
-    html.fact("its mrenclave", &own);
+    html.fact("its mrenclave", &measured.mrenclave.to_string());
     html.markup("<div><dt>compared with what runs</dt><dd>");
-    if runs == Some(own.as_str()) {
-        html.markup(
-            "<span class=\"match\">the same: this image, under these rules, is what runs</span>",
-        );
-    } else {
-        html.markup("<span class=\"differ\">another: this image is not what runs</span>");
-    }
-    html.markup("</dd></div>\n</dl>\n");
+    same(html, measured, told).markup("</dd></div>\n</dl>\n");
     let value = measured.to_json()?;
     if value["manifest"].is_object() {
         html.markup("<h3>Its manifest: what may run, and what the host may choose</h3>\n");
@@ -251,14 +257,15 @@ fn behind(html: &mut Html, subject: &Subject<'_>) {
     html.fact("patch level", told.tcb_status.as_deref().unwrap_or("unknown"));
     let advisories = told.advisories.join(" ");
     html.fact("advisories", if advisories.is_empty() { "none" } else { &advisories });
-    for (name, value) in told.platform.iter().flat_map(|members| &members.0) {
-        fact(html, name, value);
-    }
-    html.markup("</dl>\n");
     if told.tee.as_deref() == Some("snp") {
+        for (name, value) in told.platform.iter().flat_map(|members| &members.0) {
+            fact(html, name, value);
+        }
+        html.markup("</dl>\n");
         html.markup("<p>A SEV-SNP report: its certificates are among the checks.</p>\n");
         return;
     }
+    html.markup("</dl>\n");
     chain::quote(html, &judgement.material);
     html.markup("<h3>What the issuer says of the platform</h3>\n");
     chain::collateral(html, &judgement.material);
@@ -339,6 +346,9 @@ fn again(html: &mut Html, subject: &Subject<'_>) {
     );
     let bound = match &material.report_data {
         Some(data) => format!("--report-data {}", Hex(data)),
+        None if told.checks.iter().any(|check| check.id == "policy.measurement") => {
+            "--unbound".into()
+        }
         None => "--authenticate-only".into(),
     };
     let at = told.time.map_or_else(String::new, |time| format!(" --at {time}"));

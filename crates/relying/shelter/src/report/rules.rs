@@ -3,34 +3,37 @@
 use super::html::Html;
 use serde_json::Value;
 
-/// All members of a manifest, in their order; nested ones below a name of several parts.
+/// What readers look for first; the rest follows by name.
+const FIRST: [&str; 9] =
+    ["process", "debug", "root", "network", "attester", "mounts", "exec", "inputs", "signals"];
+
+/// All members of a manifest; nested ones below a name of several parts.
 pub(super) fn manifest(html: &mut Html, manifest: &Value) {
     html.markup("<dl>\n");
-    members(html, "", manifest);
+    for name in FIRST {
+        if let Some(value) = manifest.get(name) {
+            member(html, name.into(), value);
+        }
+    }
+    for (name, value) in manifest.as_object().into_iter().flatten() {
+        if !FIRST.contains(&name.as_str()) {
+            member(html, name.clone(), value);
+        }
+    }
     html.markup("</dl>\n");
 }
 
-fn members(html: &mut Html, above: &str, value: &Value) {
-    for (name, value) in value.as_object().into_iter().flatten() {
-        let name = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
-        match value {
-            Value::Object(inner) if !inner.is_empty() && inner.values().any(is_deep) => {
-                members(html, &name, value);
-            }
-            Value::Object(inner) if !inner.is_empty() => {
-                for (key, value) in inner {
-                    html.fact(&format!("{name}.{key}"), &words(value));
-                }
-            }
-            other => {
-                html.fact(&name, &words(other));
+fn member(html: &mut Html, name: String, value: &Value) {
+    match value {
+        Value::Object(inner) if !inner.is_empty() => {
+            for (key, value) in inner {
+                member(html, format!("{name}.{key}"), value);
             }
         }
+        other => {
+            html.fact(&name, &words(other));
+        }
     }
-}
-
-fn is_deep(value: &Value) -> bool {
-    value.as_object().is_some_and(|inner| !inner.is_empty())
 }
 
 /// A value without the signs that only JSON needs.

@@ -194,6 +194,7 @@ fn wrong_use_is_told_before_anybody_is_asked() {
     for (words, part) in [
         (vec!["--report-data", &data], "expected no --report-data"),
         (vec!["--authenticate-only"], "expected no --authenticate-only"),
+        (vec!["--unbound"], "expected no --unbound"),
         (vec!["--container", "a b"], "--container: "),
         (vec!["--instance-id", "00"], "--instance-id"),
         (vec!["--timeout", "0"], "--timeout"),
