@@ -3,8 +3,9 @@
 use sgx::sgxs::{Ecreate, Io, Page, Writer};
 use sgx::{PAGE_SIZE, Secinfo, SecinfoFlags, Tcs};
 use workload::manifest::{
-    ArgvRule, AttestationFiles, Availability, Enclave, EnvRule, FORMAT, Identity, Inputs, Manifest,
-    Network, Process, Reserved, Root, Signal, Source, User,
+    ArgvRule, AttestationFiles, Attester, AttesterLevel, AttesterVerify, Availability, Enclave,
+    EnvRule, FORMAT, Identity, Inputs, Manifest, Network, Process, Reserved, Root, Signal, Source,
+    User,
 };
 use workload::meta::{NewInode, NewKind};
 use workload::request::{Kind, Mount, Request, Rlimit};
@@ -147,7 +148,24 @@ pub(crate) fn a_manifest() -> Manifest {
 }
 
 pub(crate) fn manifest() -> Vec<Vec<u8>> {
-    vec![a_manifest().to_canonical()]
+    let attester = Attester {
+        forward: "127.0.0.1:8080".into(),
+        level: AttesterLevel::Bound,
+        listen: 443,
+        uid: Attester::UID,
+        sessions: Attester::SESSIONS,
+        quotes: Attester::QUOTES,
+        endorsements: Some("/run/collateral.json".into()),
+        verify: Some(AttesterVerify {
+            policy: "/etc/peer.toml".into(),
+            root: "/etc/root.pem".into(),
+            collateral: None,
+            first: true,
+            reattest: Some(60),
+        }),
+    };
+    let attested = Manifest { attester: Some(attester), ..a_manifest() };
+    vec![a_manifest().to_canonical(), attested.to_canonical()]
 }
 
 pub(crate) fn request() -> Vec<Vec<u8>> {
