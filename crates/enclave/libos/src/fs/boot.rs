@@ -33,6 +33,9 @@ use workload::request::Admitted;
 /// Most bytes of verified blocks kept in memory.
 const MAX_CACHE: u64 = 64 << 20;
 
+/// Where names of loopback are looked up.
+const HOSTS: &str = "/etc/hosts";
+
 /// The file layer of a running container.
 pub struct FileLayer {
     /// The mounts.
@@ -120,12 +123,24 @@ pub fn boot(setup: &Setup<'_>) -> Result<FileLayer, String> {
     for (path, contents) in &admitted.inputs {
         builder.input(path, contents.as_bytes()).map_err(|error| format!("{path}: {error:?}"))?;
     }
+    if !admitted.inputs.contains_key(HOSTS) && builder.is_empty(HOSTS) {
+        let text = hosts(&admitted.hostname);
+        builder.input(HOSTS, text.as_bytes()).map_err(|error| format!("{HOSTS}: {error:?}"))?;
+    }
 
     let caller = builder.caller();
     let console = Inode::lookup(&*dev, &caller, b"console");
     let console = console.map_err(|error| format!("/dev/console: {error:?}"))?;
     builder.namespace.set_scratch(Fs::empty(settings(heap / 2), 0o700));
     Ok(FileLayer { namespace: Arc::new(builder.namespace), streams, console, attestation })
+}
+
+/// What /etc/hosts says where neither the image nor the host says anything: the names that mean loopback.
+/// Engines write as much, but theirs is the host's word, which a manifest has to admit.
+fn hosts(hostname: &str) -> String {
+    format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n"
+    )
 }
 
 struct Builder {
@@ -171,6 +186,15 @@ impl Builder {
         match place.inode.file_type() {
             FileType::Directory => Ok(place),
             _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// Whether a path leads to no file, or to one without bytes.
+    fn is_empty(&self, path: &str) -> bool {
+        let caller = self.caller();
+        match resolve(&caller, &caller.fs.root(), path.as_bytes(), true) {
+            Ok(place) => place.inode.stat().size == 0,
+            Err(error) => error == Errno::ENOENT,
         }
     }
 

@@ -4,6 +4,7 @@ mod attestation;
 mod calls;
 mod differential;
 mod inet;
+mod inet_differential;
 mod outside;
 mod sockets;
 mod system;

@@ -367,6 +367,41 @@ fn an_input_replaces_a_link_and_does_not_write_through_it() {
 }
 
 #[test]
+fn names_of_loopback_are_known_where_nobody_says_anything() {
+    let system = start(|_, _| {}).unwrap();
+    let hosts = system.read("/etc/hosts").unwrap();
+    assert!(hosts.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost "), "{hosts}");
+    assert!(hosts.ends_with("127.0.0.1\tbox\n"), "{hosts}");
+    let said = start(|_, admitted| {
+        admitted.inputs.insert("/etc/hosts".into(), "10.0.0.1 localhost\n".into());
+    });
+    assert_eq!(said.unwrap().read("/etc/hosts").unwrap(), "10.0.0.1 localhost\n");
+}
+
+#[test]
+fn sockets_are_listed_as_linux_lists_them() {
+    let system = start(|_, _| {}).unwrap();
+    let task = &system.task;
+    let listener = task.call(41, &[N(2), N(1), N(0)]).unwrap() as i64;
+    task.set_buffer(0, &[2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    task.call(49, &[N(listener), P(0), N(16)]).unwrap();
+    task.call(50, &[N(listener), N(8)]).unwrap();
+    let client = task.call(41, &[N(2), N(1), N(0)]).unwrap() as i64;
+    task.call(42, &[N(client), P(0), N(16)]).unwrap();
+    let tcp = system.read("/proc/net/tcp").unwrap();
+    let lines: Vec<&str> = tcp.lines().collect();
+    assert_eq!(lines.len(), 4, "{tcp}");
+    assert!(lines[1].starts_with("   0: 0100007F:1F90 00000000:0000 0A 00000000:00000001 "));
+    assert!(lines[2..].iter().all(|line| line.contains(" 01 00000000:00000000 ")), "{tcp}");
+    assert_eq!(system.read("/proc/net/tcp6").unwrap().lines().count(), 1);
+    assert!(system.read("/proc/self/net/dev").unwrap().contains("lo:"));
+    let far = task.call(41, &[N(2), N(1), N(0)]).unwrap() as i64;
+    task.set_buffer(0, &[2, 0, 0, 80, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(task.call(42, &[N(far), P(0), N(16)]), Err(Errno::ENETUNREACH));
+    assert_eq!(system.read("/proc/inclavare/network").unwrap(), "refused 1 connect 10.0.0.1:80\n");
+}
+
+#[test]
 fn another_root_digest_is_refused() {
     let Err(reason) = start(|manifest, _| manifest.root.digest = Hex([1; 32])) else {
         panic!("started")

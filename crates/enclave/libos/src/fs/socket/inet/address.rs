@@ -130,15 +130,24 @@ pub fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
 }
 
-/// The address that a connection to `remote` has at this side, and the one that it really goes to: all
-/// addresses means loopback.
+/// The address that bytes to `remote` come from where the socket is bound to none.
 #[must_use]
-pub fn route(remote: IpAddr) -> (IpAddr, IpAddr) {
-    let own: IpAddr = match remote {
+pub fn source(remote: IpAddr) -> IpAddr {
+    match remote {
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    (own, if remote.is_unspecified() { own } else { remote })
+    }
+}
+
+/// The address that bytes from `own` to `remote` really go to: all addresses means loopback, or of an IPv4
+/// socket with an address that one.
+#[must_use]
+pub fn target(own: IpAddr, remote: IpAddr) -> IpAddr {
+    match (own, remote) {
+        (_, remote) if !remote.is_unspecified() => remote,
+        (IpAddr::V4(own), IpAddr::V4(_)) => own.into(),
+        _ => source(remote),
+    }
 }
 
 fn decode_4_if(is_wanted: bool, raw: &[u8]) -> Option<SocketAddr> {

@@ -6,7 +6,7 @@
 use super::super::channel::{Bounds, Channel};
 use super::super::options::{SOL_SOCKET, so};
 use super::super::{AF_UNSPEC, Attached, Destination, Kind, Peer, Received, Socket};
-use super::address::{Family, family_of, is_local, route};
+use super::address::{Family, family_of, is_local, source, target};
 use super::base::{Base, Bound};
 use super::interface;
 use super::listing::Row;
@@ -81,7 +81,7 @@ impl Datagram {
         if !is_local(remote.ip()) {
             return Err(Errno::ENETUNREACH);
         }
-        let (own, target) = route(remote.ip());
+        let own = source(remote.ip());
         let bound = match state.bound {
             Some(bound) => bound,
             None => {
@@ -91,11 +91,12 @@ impl Datagram {
         };
         state.bound = Some(bound);
         let local = bound.address_from(own);
+        let target = SocketAddr::new(target(local.ip(), remote.ip()), remote.port());
         if local.is_ipv4() != target.is_ipv4() {
             // An IPv6 socket that is bound to an address of the other kind.
             return Err(if local.is_ipv4() { Errno::EAFNOSUPPORT } else { Errno::ENETUNREACH });
         }
-        Ok((local, SocketAddr::new(target, remote.port())))
+        Ok((local, target))
     }
 
     fn count_unreachable<T>(&self, to: SocketAddr, done: Result<T, Errno>) -> Result<T, Errno> {
@@ -132,12 +133,6 @@ impl Datagram {
         let length = from.remaining();
         let (path, heard) = {
             let mut state = self.state.lock();
-            if let Some(error) = state.error.take() {
-                return Err(error);
-            }
-            if state.shut.1 {
-                return Err(Errno::EPIPE);
-            }
             let path = match (to, state.remote) {
                 (None, Some(path)) => Ok(path),
                 (None, None) => return Err(Errno::EDESTADDRREQ),
@@ -150,6 +145,16 @@ impl Datagram {
             Some(to) => self.count_unreachable(to, path)?,
             None => path?,
         };
+        {
+            // As on Linux a bad address is told before an error that waits, and that before the end.
+            let mut state = self.state.lock();
+            if let Some(error) = state.error.take() {
+                return Err(error);
+            }
+            if state.shut.1 {
+                return Err(Errno::EPIPE);
+            }
+        }
         if length > LONGEST[usize::from(target.is_ipv6())] {
             return Err(Errno::EMSGSIZE);
         }

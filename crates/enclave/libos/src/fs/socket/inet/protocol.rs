@@ -1,6 +1,6 @@
 //! Options of the protocols: which there are, and what they are before anybody sets them.
 
-use super::super::options::{DEFAULT_BUFFER, Integer, SOL_SOCKET, Values, integer, so};
+use super::super::options::{Integer, SOL_SOCKET, Values, integer, so};
 use super::address::Family;
 
 pub(super) const IPPROTO_IP: i32 = 0;
@@ -70,8 +70,8 @@ macro_rules! tcp {
         $with![
             integer(SOL_SOCKET, so::RCVBUF, 131_072, NUMBER),
             integer(SOL_SOCKET, so::SNDBUF, 16_384, NUMBER),
-            // SO_RCVLOWAT
-            integer(SOL_SOCKET, 18, 1, NUMBER),
+            // SO_RCVLOWAT: a read never waits for more than a byte.
+            integer(SOL_SOCKET, 18, 1, Values::Range(0, 1)),
             // TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_SYNCNT
             integer(IPPROTO_TCP, 1, 0, Values::Flag),
             integer(IPPROTO_TCP, 2, 65_483, Values::Range(88, 65_535)),
@@ -96,7 +96,6 @@ macro_rules! tcp {
 macro_rules! udp {
     ($with:ident) => {
         $with![
-            integer(SOL_SOCKET, so::RCVBUF, DEFAULT_BUFFER, NUMBER),
             // UDP_CORK reads only: datagrams are sent as they come.
             integer(IPPROTO_UDP, 1, 0, Values::Fixed),
         ]

@@ -10,7 +10,7 @@
 
 use super::super::options::{SOL_SOCKET, so};
 use super::super::{AF_UNSPEC, Attached, Destination, Kind, Peer, Received, SOMAXCONN, Socket};
-use super::address::{Family, family_of, is_local, route};
+use super::address::{Family, family_of, is_local, source, target};
 use super::base::{Base, Bound};
 use super::carrier::Carrier;
 use super::interface;
@@ -132,14 +132,14 @@ impl Stream {
         if !is_local(remote.ip()) {
             return self.reach(&mut state, remote).map(|()| true);
         }
-        let (own, target) = route(remote.ip());
-        let target = SocketAddr::new(target, remote.port());
+        let own = source(remote.ip());
         let sockets = &self.base.network.streams;
         let bound = match state.bound {
             Some(bound) => bound,
             None => self.base.claim(sockets, &self.this, own, 0, true)?,
         };
         let local = bound.address_from(own);
+        let target = SocketAddr::new(target(local.ip(), remote.ip()), remote.port());
         if local.is_ipv4() != target.is_ipv4() {
             // An IPv6 socket that is bound to an address of the other kind.
             return Err(if local.is_ipv4() { Errno::EAFNOSUPPORT } else { Errno::ENETUNREACH });
@@ -512,8 +512,10 @@ impl Socket for Stream {
 
     fn shutdown(&self, reads: bool, writes: bool) -> Result<(), Errno> {
         let mut state = self.settled();
-        match &state.role {
-            Role::Connected { carrier, .. } if !carrier.is_over() => {
+        match &mut state.role {
+            Role::Connected { carrier, is_told, .. } if !carrier.is_over() => {
+                // Who shuts it knows that it is there.
+                *is_told = true;
                 let carrier = carrier.clone();
                 drop(state);
                 carrier.shutdown(reads, writes);
