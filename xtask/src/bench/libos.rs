@@ -57,6 +57,9 @@ fn micro(bench: &Bench) -> Result<Vec<Figure>> {
         figure("getppid, trapped", "getppid-trapped", "ns", 1.0, Target::None),
         figure("read /dev/zero, patched", "read-zero", "ns", 1.0, patched),
         figure("read /dev/zero, trapped", "read-zero-trapped", "ns", 1.0, Target::None),
+        figure("TCP loopback, 1 byte there", "tcp-write-read", "ns", 1.0, Target::None),
+        figure("TCP loopback, 64 KiB there", "tcp-64k", "us", 1e3, Target::None),
+        figure("TCP loopback, ping-pong", "tcp-ping-pong", "us", 1e3, Target::None),
         figure("fork + wait", "fork-wait", "ms", 1e6, Target::AtMost(1.0)),
         figure("vfork + exec", "vfork-exec", "ms", 1e6, Target::AtMost(2.0)),
     ]
