@@ -117,7 +117,10 @@ fn enclave_settings_that_do_not_serve_are_named() {
             vec!["ENCLAVE_TYPE=intelSgx", "ENCLAVE_RUNTIME_PATH=/usr/lib/liberpal-x.so"],
             vec!["ENCLAVE_RUNTIME_PATH", "/usr/lib/liberpal-x.so", "config.toml"],
         ),
-        (vec!["ENCLAVE_TYPE=intelSgx", "ENCLAVE_RA_TYPE=epidLinkable"], vec!["ra_type", "ecdsa"]),
+        (
+            vec!["ENCLAVE_TYPE=intelSgx", "ENCLAVE_RA_TYPE=epidLinkable"],
+            vec!["ra_type", "retired EPID"],
+        ),
     ] {
         let env = with_env(&entries);
         let message = refusal(&root, |b| {

@@ -1,5 +1,6 @@
 //! The verbs, one per file.
 
+mod attest;
 mod checkpoint;
 mod create;
 mod delete;
@@ -44,7 +45,8 @@ pub(crate) struct Command {
 }
 
 /// All of them, by name.
-pub(crate) const COMMANDS: [&Command; 17] = [
+pub(crate) const COMMANDS: [&Command; 18] = [
+    &attest::COMMAND,
     &checkpoint::COMMAND,
     &create::COMMAND,
     &delete::COMMAND,

@@ -2,6 +2,7 @@
 
 use super::{Command, create};
 use crate::args::{Args, End, Opt, switch, value};
+use crate::enclave::at_start;
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
 use crate::log::Level;
@@ -57,6 +58,7 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
         create::send_pidfd(socket.as_ref(), &created.pidfd)?;
         foreground.pass_readiness(notify(&created)?);
         created.start()?;
+        at_start::check(&created.directory, &created.state)?;
         Ok::<_, Failure>(foreground.wait(created.pid, &created.pidfd)?)
     })();
     drop(foreground);
@@ -78,6 +80,7 @@ fn detached(globals: &Globals, args: &Args) -> Outcome {
         create::send_pidfd(socket.as_ref(), &created.pidfd)?;
         let notify = notify(&created)?;
         created.start()?;
+        at_start::check(&created.directory, &created.state)?;
         match notify {
             Some(notify) => Ok::<_, Failure>(notify.wait(&created.pidfd)?),
             None => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::Command;
 use crate::args::{Args, End};
+use crate::enclave::at_start;
 use crate::failure::Outcome;
 use crate::global::Globals;
 use container::{Notify, life, state::Directory};
@@ -18,14 +19,16 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(globals: &Globals, args: &Args) -> Outcome {
     let directory = Directory::open(&globals.root, args.only_word()?)?;
+    let state = directory.state()?;
     let Some(manager) = super::create::manager() else {
         life::start(&directory)?;
+        at_start::check(&directory, &state)?;
         return Ok(0);
     };
-    let state = directory.state()?;
     let pidfd = directory.pidfd(&state);
     let notify = Notify::listen(&directory, &manager, state.pid)?;
     life::start(&directory)?;
+    at_start::check(&directory, &state)?;
     if let (Some(notify), Some(pidfd)) = (notify, pidfd) {
         notify.wait(&pidfd)?;
     }

@@ -3,6 +3,8 @@
 //! The pack, the emulator's secret and the log are opened here, in the host's view and with the caller's
 //! rights; init-runelet gets descriptors. Nothing of the pack is believed: it is measured when it is loaded.
 
+pub(crate) mod at_start;
+pub(crate) mod attest;
 mod devices;
 mod machine;
 mod needs;
@@ -68,6 +70,9 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
     if settings.kind != SGX {
         let got = &settings.kind;
         return Err(Failure::new(format!("enclave.type: expected {SGX}, got {got:?}")));
+    }
+    if settings.is_attested_at_start {
+        at_start::Verifier::read(Path::new(paths::CONFIG))?;
     }
     let root = options.spec.root.as_ref().map(|r| bundle.join(&r.path)).unwrap_or_default();
     let request = request::init(&options.spec, &bundle);

@@ -32,20 +32,26 @@ pub(crate) fn service(
     if manifest.attester.is_none() && !files.any(|file| file == "quote" || file == "bound") {
         return None;
     }
-    let opened: Result<Arc<dyn QuoteService>, Failed> = if machine.is_emulated() {
-        Platform::open(Path::new(DEFAULT_DIRECTORY))
-            .map(|platform| Arc::new(Emulated(platform)) as _)
-            .map_err(Into::into)
-    } else {
-        Daemon::open(Path::new(aesm::DEFAULT_SOCKET)).map(|daemon| Arc::new(daemon) as _)
-    };
-    opened
+    open_service(machine.is_emulated())
         .inspect_err(|error| {
             let line =
                 format!("quotes: the manifest asks for them and this host has none: {error}");
             globals.log.line(Level::Warning, &line);
         })
         .ok()
+}
+
+/// The service of this host.
+///
+/// # Errors
+/// This host has none.
+pub(crate) fn open_service(is_emulated: bool) -> Result<Arc<dyn QuoteService>, Failed> {
+    if is_emulated {
+        let platform = Platform::open(Path::new(DEFAULT_DIRECTORY))?;
+        Ok(Arc::new(Emulated(platform)))
+    } else {
+        Ok(Arc::new(Daemon::open(Path::new(aesm::DEFAULT_SOCKET))?))
+    }
 }
 
 /// The emulator's quoting enclave.

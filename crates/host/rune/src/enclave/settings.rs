@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) log_level: Option<String>,
     /// A directory of the host with the pack, instead of the one in the image.
     pub(crate) pack: Option<PathBuf>,
+    /// Whether the administrator's verifier is to look at its quote when it starts.
+    pub(crate) is_attested_at_start: bool,
 }
 
 /// Where a setting came from.
@@ -91,13 +93,8 @@ impl Settings {
             let value = spec.annotations.get(*annotation).filter(|v| !v.is_empty())?;
             Some((Source::Annotation, value.clone()))
         };
-        if let Some((_, kind)) = get("ENCLAVE_RA_TYPE")
-            && kind.to_ascii_lowercase().starts_with("epid")
-        {
-            return Err(Failure::new(format!(
-                "enclave.attestation.ra_type: expected ecdsa, got {kind:?}: Intel has retired EPID"
-            )));
-        }
+        let is_attested_at_start =
+            get("ENCLAVE_RA_TYPE").map(|(_, kind)| ra_type(&kind)).transpose()?.unwrap_or(false);
         let log_level = get("ENCLAVE_RUNTIME_LOGLEVEL")
             .map(|(_, v)| if LEVELS.contains(&v.as_str()) { v } else { "info".to_owned() });
         let pack = spec.annotations.get(PACK).filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -111,8 +108,20 @@ impl Settings {
             args: get("ENCLAVE_RUNTIME_ARGS").map(|(_, v)| v.replace(',', " ")).unwrap_or_default(),
             log_level,
             pack,
+            is_attested_at_start,
         }))
     }
+}
+
+/// Whether remote attestation at start is asked for, by its quote type.
+fn ra_type(kind: &str) -> Result<bool, Failure> {
+    let field = "enclave.attestation.ra_type";
+    let lower = kind.to_ascii_lowercase();
+    if lower == "ecdsa" {
+        return Ok(true);
+    }
+    let why = if lower.starts_with("epid") { ": Intel has retired EPID" } else { "" };
+    Err(Failure::new(format!("{field}: expected ecdsa, got {kind:?}{why}")))
 }
 
 #[cfg(test)]
@@ -163,7 +172,11 @@ mod tests {
     #[test]
     fn retired_and_relative_values_are_refused() {
         let mut s = spec(&["ENCLAVE_TYPE=intelSgx", "ENCLAVE_RA_TYPE=epidUnlinkable"], &[]);
-        assert!(Settings::take(&mut s).unwrap_err().message.contains("ecdsa"));
+        assert!(Settings::take(&mut s).unwrap_err().message.contains("retired EPID"));
+        let mut s = spec(&["ENCLAVE_TYPE=intelSgx", "ENCLAVE_RA_TYPE=ECDSA"], &[]);
+        assert!(Settings::take(&mut s).unwrap().unwrap().is_attested_at_start);
+        let mut s = spec(&["ENCLAVE_TYPE=intelSgx", "ENCLAVE_RA_TYPE=some"], &[]);
+        assert!(Settings::take(&mut s).unwrap_err().message.contains("expected ecdsa"));
         let mut s = spec(&["ENCLAVE_TYPE=intelSgx"], &[(PACK, "p")]);
         assert!(Settings::take(&mut s).unwrap_err().message.contains(PACK));
     }

@@ -1,7 +1,7 @@
-//! init-runelet's side of the agent socket: exec sessions.
+//! init-runelet's side of the agent socket: exec sessions, and reports of the enclave.
 
 use super::frame;
-use super::wire::{Ended, Execute, Request};
+use super::wire::{Attested, Ended, Execute, Request};
 use pal::{EnclaveRuntime, PalError, ProcessId, Target};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -38,9 +38,9 @@ pub(crate) fn serve(runtime: &Arc<dyn EnclaveRuntime>, listener: OwnedFd) -> std
                     let (runtime, session) = (Arc::clone(&runtime), Arc::clone(&sessions));
                     // Without a thread the connection closes, which the client reports.
                     let _ = spawn("session", move || {
-                        let ended = run(&runtime, &connection)
-                            .unwrap_or_else(|error| Ended { exit_code: REFUSED, error });
-                        let _ = frame::write(&connection, &ended.to_bytes());
+                        let answer = run(&runtime, &connection)
+                            .unwrap_or_else(|error| Ended { exit_code: REFUSED, error }.to_bytes());
+                        let _ = frame::write(&connection, &answer);
                         drop(session);
                     });
                 }
@@ -55,15 +55,40 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()
     std::thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body).map(drop)
 }
 
-/// One session, from its request to its end.
-fn run(runtime: &Arc<dyn EnclaveRuntime>, connection: &OwnedFd) -> Result<Ended, String> {
+/// One request, answered.
+fn run(runtime: &Arc<dyn EnclaveRuntime>, connection: &OwnedFd) -> Result<Vec<u8>, String> {
     let io = |e: Errno| format!("agent socket: {}", std::io::Error::from(e));
     let bytes = frame::read(connection).map_err(io)?.ok_or("agent socket: no request came")?;
     let execute = match Request::parse(&bytes) {
         Ok(Request::Execute(execute)) => execute,
-        Ok(Request::Kill(_)) => return Err("agent socket: expected exec, got kill".into()),
+        Ok(Request::Attest(target)) => return Ok(attest(&**runtime, &target).to_bytes()),
+        Ok(Request::Kill(_)) => {
+            return Err("agent socket: expected exec or attest, got kill".into());
+        }
         Err(error) => return Err(format!("agent socket: {error}")),
     };
+    execute_session(runtime, connection, execute).map(|ended| ended.to_bytes())
+}
+
+/// A report, for whoever may open the socket: the host, which may ask for one anyway.
+fn attest(runtime: &dyn EnclaveRuntime, target: &[u8]) -> Attested {
+    let report = match target.try_into() {
+        Ok(target) => runtime.get_local_report(target).map_err(|error| error.to_string()),
+        Err(_) => Err(format!("targetInfo: expected 512 bytes, got {}", target.len())),
+    };
+    match report {
+        Ok(report) => Attested { error: String::new(), report: report.to_vec() },
+        Err(error) => Attested { error, report: Vec::new() },
+    }
+}
+
+/// One session, from its request to its end.
+fn execute_session(
+    runtime: &Arc<dyn EnclaveRuntime>,
+    connection: &OwnedFd,
+    execute: Execute,
+) -> Result<Ended, String> {
+    let io = |e: Errno| format!("agent socket: {}", std::io::Error::from(e));
     let mut descriptors = Vec::with_capacity(4);
     for _ in 0..4 {
         descriptors.push(frame::receive_descriptor(connection).map_err(io)?);

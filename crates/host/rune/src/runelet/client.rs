@@ -2,12 +2,15 @@
 //! and signals to it go to the session.
 
 use super::frame;
-use super::wire::{Ended, Execute, Request};
+use super::wire::{Attested, Ended, Execute, Request};
 use container::sys::SignalFd;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
+
+/// How long the agent may take for a report; the enclave itself is given up on before that.
+const ATTEST_PATIENCE: Timespec = Timespec { tv_sec: 15, tv_nsec: 0 };
 
 /// Runs a session over a connection to init-runelet and gives its exit code. Messages go to standard error.
 pub(crate) fn run(connection: &OwnedFd, execute: Execute, streams: [BorrowedFd<'_>; 3]) -> i32 {
@@ -23,6 +26,29 @@ pub(crate) fn run(connection: &OwnedFd, execute: Execute, streams: [BorrowedFd<'
             255
         }
     }
+}
+
+/// Asks for a report of the enclave. A peer that does not answer is given up on.
+///
+/// # Errors
+/// The connection, or what the enclave's agent says.
+pub(crate) fn attest(connection: &OwnedFd, target: &[u8; 512]) -> Result<Vec<u8>, String> {
+    let io = |e: Errno| format!("the enclave's agent: {}", std::io::Error::from(e));
+    frame::write(connection, &Request::Attest(target.to_vec()).to_bytes()).map_err(io)?;
+    let mut fds = [PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN)];
+    if poll(&mut fds, Some(&ATTEST_PATIENCE)).map_err(io)? == 0 {
+        return Err(io(Errno::TIMEDOUT));
+    }
+    let bytes = frame::read(connection).map_err(io)?.ok_or_else(|| io(Errno::CONNRESET))?;
+    let attested = match Attested::parse(&bytes) {
+        Ok(attested) => attested,
+        // An agent that knows no such request answers as to an exec.
+        Err(_) => {
+            let ended = Ended::parse(&bytes).map_err(|_| io(Errno::PROTO))?;
+            return Err(format!("the enclave's agent: {}", ended.error));
+        }
+    };
+    if attested.error.is_empty() { Ok(attested.report) } else { Err(attested.error) }
 }
 
 fn session(

@@ -1,16 +1,18 @@
-//! The agent protocol between `rune exec` and init-runelet: upstream's frames and messages, with argument
-//! lists that keep blanks.
+//! The agent protocol between `rune exec` or `rune attest` and init-runelet: upstream's frames and messages, with
+//! argument lists that keep blanks.
 //!
 //! A frame is a little-endian `u32` length and a protobuf message:
 //!
 //! ```text
-//! AgentServiceRequest  { Execute exec = 1; Kill kill = 2 }
+//! AgentServiceRequest  { Execute exec = 1; Kill kill = 2; Attest attest = 3 }
 //! Execute { string argv = 1; string envp = 2;              joined by blanks; read if 3 and 4 are absent
 //!           repeated string args = 3; repeated string env = 4; string cwd = 5; uint32 uid = 6;
 //!           uint32 gid = 7; repeated uint32 groups = 8; bool tty = 9; bool stdin = 10 }
 //! Kill    { int32 sig = 1 }
-//! AgentServiceResponse { ExecuteResult exec = 1 }
+//! Attest  { bytes targetInfo = 5 }                         upstream's 1 to 4 are of EPID, and not read
+//! AgentServiceResponse { ExecuteResult exec = 1; AttestResult attest = 2 }
 //! ExecuteResult { int32 exitCode = 1; string error = 2 }
+//! AttestResult  { int32 exitCode = 1; string error = 2; bytes localReport = 3 }
 //! ```
 //!
 //! After an `Execute` come four messages that each carry one descriptor and its name: the pipe from which
@@ -47,6 +49,17 @@ pub enum Request {
     Execute(Execute),
     /// Signal it.
     Kill(i32),
+    /// Make a report of the enclave for the one that this TARGETINFO names.
+    Attest(Vec<u8>),
+}
+
+/// A report of the enclave, or why there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attested {
+    /// Why there is none; empty if there is one.
+    pub error: String,
+    /// REPORT, 432 bytes.
+    pub report: Vec<u8>,
 }
 
 /// How a process ended.
@@ -95,6 +108,10 @@ impl Request {
                 put_number(&mut body, 1, *signal as i64 as u64);
                 2
             }
+            Self::Attest(target) => {
+                put_bytes(&mut body, 5, target);
+                3
+            }
             Self::Execute(e) => {
                 // For an upstream init-runelet.
                 put_text(&mut body, 1, &e.args.join(" "));
@@ -132,6 +149,15 @@ impl Request {
                         }
                     }
                     found = Some(Self::Kill(signal));
+                }
+                (3, Value::Bytes(body)) => {
+                    let mut target = Vec::new();
+                    for field in Fields(body) {
+                        if let (5, Value::Bytes(v)) = field? {
+                            target = v.to_vec();
+                        }
+                    }
+                    found = Some(Self::Attest(target));
                 }
                 _ => {}
             }
@@ -196,6 +222,42 @@ impl Ended {
                     match field? {
                         (1, Value::Number(n)) => out.exit_code = n as i32,
                         (2, Value::Bytes(v)) => out.error = text(v)?,
+                        _ => {}
+                    }
+                }
+                found = Some(out);
+            }
+        }
+        found.ok_or(WireError::Empty)
+    }
+}
+
+impl Attested {
+    /// The message's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_number(&mut body, 1, u64::from(!self.error.is_empty()));
+        put_text(&mut body, 2, &self.error);
+        put_bytes(&mut body, 3, &self.report);
+        let mut out = Vec::new();
+        put_bytes(&mut out, 2, &body);
+        out
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut found = None;
+        for field in Fields(bytes) {
+            if let (2, Value::Bytes(body)) = field? {
+                let mut out = Self::default();
+                for field in Fields(body) {
+                    match field? {
+                        (2, Value::Bytes(v)) => out.error = text(v)?,
+                        (3, Value::Bytes(v)) => out.report = v.to_vec(),
                         _ => {}
                     }
                 }
@@ -313,8 +375,14 @@ mod tests {
         assert_eq!(Request::parse(&request.to_bytes()), Ok(request));
         let kill = Request::Kill(28);
         assert_eq!(Request::parse(&kill.to_bytes()), Ok(kill));
+        let attest = Request::Attest(vec![7; 512]);
+        assert_eq!(Request::parse(&attest.to_bytes()), Ok(attest));
         let ended = Ended { exit_code: -1, error: "no".into() };
         assert_eq!(Ended::parse(&ended.to_bytes()), Ok(ended));
+        let attested = Attested { error: String::new(), report: vec![0xff; 432] };
+        assert_eq!(Attested::parse(&attested.to_bytes()), Ok(attested.clone()));
+        // No answer to one question passes for an answer to the other.
+        assert_eq!(Ended::parse(&attested.to_bytes()), Err(WireError::Empty));
     }
 
     #[test]
@@ -341,6 +409,7 @@ mod tests {
                 changed[position] = value;
                 let _ = Request::parse(&changed);
                 let _ = Ended::parse(&changed);
+                let _ = Attested::parse(&changed);
             }
         }
         assert_eq!(Request::parse(&[0xff; 11]), Err(WireError::Number));
