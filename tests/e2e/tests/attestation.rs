@@ -8,7 +8,9 @@ use emulated_platform::{Collateral, CollateralSettings, DEFAULT_DIRECTORY, Issue
 use fixtures::{Bundle, Outcome};
 use rats_tls::binding::{Binding, Role};
 use rats_tls::claims::Claims;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// All files, for user 0.
@@ -224,4 +226,110 @@ fn seal_keys_are_the_enclaves_or_the_workloads() {
     let plain = keys("plain", "first", "")("fast");
     assert!(plain[3..].iter().all(Vec::is_empty), "{plain:?}");
     different(&[&first[..3], &plain[..3]].concat());
+}
+
+/// `rune attest`: the host asks. The report's words are those of the pack, and what is quoted of it is genuine.
+#[test]
+fn the_host_gets_a_report_and_a_quote_of_a_running_enclave() {
+    let Some(workbench) = Workbench::new() else { return };
+    let bundle = workbench.busybox("attest", "echo ready; read line", "stdin = \"allowed\"\n");
+    bundle.edit_config(|config| config["root"]["readonly"] = false.into()).unwrap();
+    std::os::unix::fs::symlink("/etc", bundle.directory().join("rootfs/link")).unwrap();
+    let expected = mrenclave(&bundle);
+    let id = fixtures::fresh_id();
+    let rune = |words: &[&str]| {
+        let mut command = bundle.programs().rune();
+        fixtures::outcome(command.args(words), b"").unwrap()
+    };
+    let mut run = bundle.programs().rune();
+    run.args(["run", "--bundle"]).arg(bundle.directory()).arg(&id);
+    let mut child = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+
+    let local = rune(&["attest", "--reportFile", "/../report", &id]);
+    assert_eq!(local.code, 0, "{local:?}");
+    let told: serde_json::Value = serde_json::from_str(&local.stdout).unwrap();
+    let hex: String = expected.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(told["mrenclave"], hex);
+    assert_eq!((&told["emulated"], &told["quote"]), (&true.into(), &serde_json::Value::Null));
+    let report = std::fs::read(bundle.directory().join("rootfs/report")).unwrap();
+    assert_eq!((report.len(), &report[64..96]), (432, &expected[..]));
+
+    let quote = workbench.path().join("quote");
+    let remote = ["attest", "--isRA", "--quote-type", "ECDSA", "--quoteFile"];
+    let remote = rune(&[&remote[..], &[quote.to_str().unwrap(), &id]].concat());
+    assert_eq!(remote.code, 0, "{remote:?}");
+    let claims = stock_verifier(&std::fs::read(&quote).unwrap());
+    let body = claims.report.as_sgx().expect("an SGX report");
+    assert_eq!((body.mr_enclave, body.report_data), (expected, [0; 64]));
+
+    // A link in the container leads to nothing of the host, and EPID is named.
+    let name = format!("inclavare-{id}");
+    assert_eq!(rune(&["attest", "--reportFile", &format!("/link/{name}"), &id]).code, 0);
+    assert!(bundle.directory().join("rootfs/etc").join(&name).exists());
+    assert!(!Path::new("/etc").join(&name).exists());
+    for (option, value, part) in [
+        ("--quote-type", "epidUnlinkable", "Intel has retired EPID"),
+        ("--spid", "00", "--spid: expected none"),
+        ("-key", "00", "--key: expected none"),
+        ("--quoteFile", "q", "--quoteFile: expected --isRA"),
+    ] {
+        let refused = rune(&["attest", option, value, &id]);
+        assert_ne!(refused.code, 0);
+        assert!(refused.stderr.contains(part), "{refused:?}");
+    }
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    let ended = rune(&["attest", &id]);
+    assert_ne!(ended.code, 0);
+}
+
+/// `ENCLAVE_RA_TYPE`: what the administrator's verifier refuses does not stay, and without a verifier nothing starts.
+#[test]
+fn a_verifier_of_the_administrator_decides_at_start() {
+    let Some(workbench) = Workbench::new() else { return };
+    let bundle = workbench.busybox("start", "echo ran; sleep 2; echo stayed", "");
+    bundle
+        .edit_config(|config| {
+            config["process"]["env"].as_array_mut().unwrap().push("ENCLAVE_RA_TYPE=ecdsa".into());
+        })
+        .unwrap();
+    let expected = mrenclave(&bundle);
+    let (etc, seen) = (workbench.path().join("etc"), workbench.path().join("seen"));
+    let config = etc.join("inclavare-containers");
+    std::fs::create_dir_all(&config).unwrap();
+    // A mount namespace with an /etc of its own, where the configuration is.
+    let run = |verifier: Option<&str>| {
+        let _ = std::fs::remove_file(config.join("config.toml"));
+        if let Some(script) = verifier {
+            let script = format!("cp \"$0\" {}; {script}", seen.display());
+            let line = format!("verifier = ['/bin/sh', '-c', '{script}', '{{quote}}']");
+            std::fs::write(config.join("config.toml"), format!("[attestation]\n{line}\n")).unwrap();
+        }
+        let inner = bundle.run_command();
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc && exec \"$@\""]).arg(&etc);
+        command.arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        fixtures::outcome(&mut command, b"").unwrap()
+    };
+    let none = run(None);
+    assert!(none.code != 0 && none.stdout.is_empty(), "{none:?}");
+    assert!(
+        none.stderr.contains("attestation.verifier, which enclave.attestation.ra_type needs"),
+        "{none:?}"
+    );
+    let good = run(Some("exit 0"));
+    assert_eq!((good.code, good.stdout.as_str()), (0, "ran\nstayed\n"), "{good:?}");
+    let claims = stock_verifier(&std::fs::read(&seen).unwrap());
+    assert_eq!(claims.report.as_sgx().expect("an SGX report").mr_enclave, expected);
+    let bad = run(Some("echo wrong program; exit 1"));
+    assert!(bad.code != 0 && !bad.stdout.contains("stayed"), "{bad:?}");
+    assert!(bad.stderr.contains("wrong program"), "{bad:?}");
 }
