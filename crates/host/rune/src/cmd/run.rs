@@ -38,13 +38,12 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
     let mut options = create::options(globals, args, true, None)?;
     // Signals are held back from before the container is made: none falls between.
     let mut foreground = Foreground::new(!args.is("no-subreaper"))?;
-    let (ours, theirs) = Foreground::console_pair()?;
     let has_terminal = options.spec.process.as_ref().is_some_and(|p| p.terminal);
-    let is_proxied = has_terminal && options.console_socket.is_none();
-    if is_proxied {
+    let mut proxied = None;
+    if has_terminal && options.console_socket.is_none() {
+        let (ours, theirs) = Foreground::console_pair()?;
         options.console = Some(theirs);
-    } else {
-        drop(theirs);
+        proxied = Some(ours);
     }
     let socket = create::pidfd_socket(args)?;
     let created = container::create(options)?;
@@ -52,8 +51,8 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
         globals.log.line(Level::Warning, warning);
     }
     let outcome = (|| {
-        if is_proxied {
-            foreground.attach(&ours)?;
+        if let Some(ours) = &proxied {
+            foreground.attach(ours)?;
         }
         create::send_pidfd(socket.as_ref(), &created.pidfd)?;
         foreground.pass_readiness(notify(&created)?);
