@@ -94,8 +94,10 @@ impl Future for Relay<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<End>> {
         let this = self.get_mut();
         let was_half = this.inward.has_ended() || this.outward.has_ended();
-        let inward = this.inward.poll(context, &this.verifier, &this.container);
-        let outward = this.outward.poll(context, &this.container, &this.verifier);
+        let is_second = this.outward.has_ended();
+        let inward = this.inward.poll(context, &this.verifier, &this.container, is_second);
+        let is_second = this.inward.has_ended();
+        let outward = this.outward.poll(context, &this.container, &this.verifier, is_second);
         let (moved_in, moved_out) = (this.inward.take_moved(), this.outward.take_moved());
         if moved_in + moved_out > 0 {
             this.metrics.moved(Way::In, moved_in);
@@ -169,12 +171,14 @@ impl Direction {
         core::mem::take(&mut self.moved)
     }
 
-    /// Moves what can be moved; ready when the direction has ended.
+    /// Moves what can be moved; ready when the direction has ended. The second to end is told by closing, which
+    /// follows.
     fn poll(
         &mut self,
         context: &mut Context<'_>,
         from: &Socket,
         to: &Socket,
+        is_second: bool,
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_held(context, to))?;
@@ -182,7 +186,9 @@ impl Direction {
                 return Poll::Ready(Ok(()));
             }
             if self.is_last {
-                to.end()?;
+                if !is_second {
+                    to.end()?;
+                }
                 self.has_ended = true;
                 continue;
             }
