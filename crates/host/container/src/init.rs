@@ -249,6 +249,9 @@ fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
         crate::tuning::write_file("/proc/self/timens_offsets", &plan.time_offsets)
             .map_err(Error::os("apply", "linux.timeOffsets"))?;
     }
+    if (plan.cloned | plan.unshared) & NamespaceType::Network.flag() != 0 {
+        crate::netdev::bring_up_loopback()?;
+    }
     // Before pivot_root /proc is the host's own, so no path of the container is involved; the network,
     // IPC and UTS namespaces that these files show are this process's.
     for (key, value) in &plan.sysctl {

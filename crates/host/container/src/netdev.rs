@@ -1,6 +1,7 @@
-//! `linux.netDevices`: interfaces of the host that move into the container's network namespace.
+//! Interfaces of a container's network namespace: its loopback, which is up in a new one, and `linux.netDevices`, those
+//! of the host that move into it.
 //!
-//! An interface keeps its permanent addresses of global scope and is up afterwards, as the specification
+//! A moved interface keeps its permanent addresses of global scope and is up afterwards, as the specification
 //! demands; the kernel drops both when an interface moves. It speaks rtnetlink itself: six message types do
 //! not pay for a crate with an async runtime. What goes wrong is named by the interface's field.
 
@@ -33,6 +34,9 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
 
+/// Index of `lo` in every network namespace (`LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
+
 /// Longest interface name (`IFNAMSIZ` without its zero byte).
 const MAX_NAME: usize = 15;
 
@@ -60,6 +64,15 @@ pub(crate) fn check(devices: &BTreeMap<String, NetDevice>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Brings up the loopback interface of this process's network namespace, a new one.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn bring_up_loopback() -> Result<()> {
+    let up = || Route::open()?.bring_up(LOOPBACK);
+    up().map_err(Error::os("bring up", "the loopback interface of the new network namespace"))
 }
 
 /// Moves interfaces into a network namespace.
@@ -114,10 +127,7 @@ fn move_one(
     for address in addresses {
         there.call(address.message(index)).map_err(at("add an address to"))?;
     }
-    let mut message = Message::new(RTM_NEWLINK, REQUEST | ACK);
-    let up = libc::IFF_UP as u32;
-    message.link(index, up, up);
-    there.call(message).map_err(at("bring up"))
+    there.bring_up(index).map_err(at("bring up"))
 }
 
 /// An address with what belongs to it.
@@ -237,6 +247,13 @@ impl Route {
     fn call(&mut self, message: Message) -> std::result::Result<(), Errno> {
         self.send(message)?;
         self.receive(|_, _| ())
+    }
+
+    fn bring_up(&mut self, index: u32) -> std::result::Result<(), Errno> {
+        let mut message = Message::new(RTM_NEWLINK, REQUEST | ACK);
+        let up = libc::IFF_UP as u32;
+        message.link(index, up, up);
+        self.call(message)
     }
 
     fn addresses(&mut self, index: u32) -> std::result::Result<Vec<Address>, Errno> {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 super::cases!(
     each_kind_is_new,
+    a_new_network_has_its_loopback,
     a_missing_kind_is_the_hosts,
     joins_by_path,
     joins_a_pid_namespace_by_path,
@@ -39,6 +40,19 @@ fn each_kind_is_new(runtime: &Runtime) -> Result<(), String> {
         if of(pid, file)? == own(file)? {
             return Err(format!("{kind}: expected a new one, got the host's"));
         }
+    }
+    Ok(())
+}
+
+fn a_new_network_has_its_loopback(runtime: &Runtime) -> Result<(), String> {
+    let bundle = Bundle::new(runtime, "sleep 1000")?;
+    bundle.start()?;
+    let pid = runtime.state(&bundle.id)?["pid"].as_i64().unwrap_or(0);
+    let routes =
+        std::fs::read_to_string(format!("/proc/{pid}/net/fib_trie")).map_err(|e| e.to_string())?;
+    // The kernel adds the address when the interface comes up.
+    if !routes.contains("127.0.0.1") {
+        return Err(format!("routes of the container: expected 127.0.0.1, got {routes:?}"));
     }
     Ok(())
 }
