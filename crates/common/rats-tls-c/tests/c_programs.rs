@@ -45,11 +45,7 @@ impl Prefix {
                 ("misuse", "enclave-tls", false),
                 ("layout", "enclave-tls", false),
             ] {
-                let mut flags = Command::new("pkg-config");
-                flags.env("PKG_CONFIG_PATH", prefix.path("lib/pkgconfig"));
-                flags.args(["--cflags", "--libs"]).args(is_static.then_some("--static"));
-                let flags = run(flags.arg(package)).stdout;
-                let flags = String::from_utf8(flags).unwrap();
+                let flags = prefix.flags(package, is_static);
                 let name = if is_static { format!("{source}-static") } else { source.to_owned() };
                 let shared = prefix.path("lib/librats_tls.a").display().to_string();
                 // Of the two libraries a linker prefers the shared one.
@@ -64,6 +60,32 @@ impl Prefix {
             }
             prefix
         })
+    }
+
+    /// What pkg-config says a program needs; where it is not installed, what the file says that it reads.
+    fn flags(&self, package: &str, is_static: bool) -> String {
+        let mut command = Command::new("pkg-config");
+        command.env("PKG_CONFIG_PATH", self.path("lib/pkgconfig"));
+        command.args(["--cflags", "--libs"]).args(is_static.then_some("--static")).arg(package);
+        match command.output() {
+            Ok(output) => {
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                String::from_utf8(output.stdout).unwrap()
+            }
+            Err(error) => {
+                eprintln!("skipped: what pkg-config makes of {package}.pc: {error}");
+                let file = self.path(&format!("lib/pkgconfig/{package}.pc"));
+                let mut text = std::fs::read_to_string(file).unwrap();
+                for (name, folder) in [("libdir", "lib"), ("includedir", "include")] {
+                    let folder = self.path(folder).display().to_string();
+                    text = text.replace(&format!("${{{name}}}"), &folder);
+                }
+                let fields = ["Cflags: ", "Libs: "].into_iter();
+                let fields = fields.chain(is_static.then_some("Libs.private: "));
+                let value = |field| text.lines().find_map(|line| line.strip_prefix(field));
+                fields.flat_map(value).collect::<Vec<_>>().join(" ")
+            }
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
