@@ -236,6 +236,7 @@ impl Engine {
                 Some(Event::Open | Event::Reattested { .. }) => {
                     self.deadline = None;
                     self.has_opened = true;
+                    self.inbox.shrink();
                     return Ok(Need::Progress);
                 }
                 Some(Event::EndOfData) => {

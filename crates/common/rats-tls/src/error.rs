@@ -43,6 +43,7 @@ impl SessionError {
         match self {
             Self::Refused(_) => CloseReason::Refused,
             Self::Attest(AttestError::Busy) => CloseReason::Busy,
+            Self::Attest(AttestError::Device(_)) => CloseReason::Unavailable,
             Self::Timeout => CloseReason::Timeout,
             _ => CloseReason::Protocol,
         }

@@ -137,7 +137,7 @@ pub enum CloseReason {
     Protocol = 4,
     /// A later epoch's evidence was refused or did not come.
     Reattestation = 5,
-    /// What stands behind the session does not answer; try again.
+    /// What the session needs, the program behind it or the maker of its evidence, does not answer; try again.
     Unavailable = 6,
 }
 
@@ -162,7 +162,7 @@ impl fmt::Display for CloseReason {
             Self::Timeout => "time is up",
             Self::Protocol => "protocol error",
             Self::Reattestation => "re-attestation failed",
-            Self::Unavailable => "what stands behind it does not answer",
+            Self::Unavailable => "what it needs for the session does not answer",
         })
     }
 }

@@ -58,6 +58,14 @@ impl Inbox {
         }
     }
 
+    /// Gives back what large messages made it grow to, as after a handshake.
+    pub(crate) fn shrink(&mut self) {
+        self.wanted = LEAST;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     /// Bytes that were not taken.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.bytes[self.taken..self.filled]
@@ -88,5 +96,13 @@ mod tests {
         assert_eq!(rooms, [4, 8, 16, 32, 64, 64, 64]);
         let rooms: Vec<_> = (0..6).map(|_| take(100) >> 10).collect();
         assert_eq!(rooms, [64, 32, 16, 8, 4, 4]);
+
+        inbox.room();
+        inbox.came(LEAST);
+        inbox.shrink();
+        assert_eq!(inbox.rest().len(), LEAST, "nothing is lost");
+        inbox.took(LEAST);
+        inbox.shrink();
+        assert_eq!((inbox.bytes.len(), inbox.room().len()), (0, LEAST));
     }
 }

@@ -178,6 +178,23 @@ fn an_attester_makes_only_so_much_at_once() {
     assert!(first_server.join().unwrap().is_ok());
 }
 
+#[test]
+fn a_device_that_fails_is_not_called_an_error_of_the_protocol() {
+    struct Broken;
+    impl Attester for Broken {
+        fn attest(&self, _: &Binding, _: &[u16]) -> Result<Offered, AttestError> {
+            Err(AttestError::Device(std::io::Error::from_raw_os_error(19)))
+        }
+    }
+    let server = Arc::new(Party::attester(Arc::new(Broken)).unwrap());
+    let (near, far) = UnixStream::pair().unwrap();
+    let accepted = thread::spawn(move || Stream::accept(far, &server).map(drop));
+    let told = Stream::connect(near, name(), &Arc::new(verifier())).map(drop).unwrap_err();
+    assert!(matches!(told, SessionError::Closed(CloseReason::Unavailable)), "{told}");
+    let own = accepted.join().unwrap().unwrap_err();
+    assert!(matches!(own, SessionError::Attest(AttestError::Device(_))), "{own}");
+}
+
 /// A peer that speaks TLS by rustls as it comes, with these protocols in ALPN.
 fn plain_client(protocols: &[&[u8]]) -> (SessionError, String) {
     let (near, far) = UnixStream::pair().unwrap();

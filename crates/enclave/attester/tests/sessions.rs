@@ -194,7 +194,7 @@ fn a_program_that_does_not_listen_is_said_so() {
     let mut attester = Running::start(&device, &["--forward", &program]);
     let mut client = attester.open(device.verifier(device.policy())).unwrap();
     let error = client.read(&mut [0]).unwrap_err().to_string();
-    assert_eq!(error, "the peer closed the session: what stands behind it does not answer");
+    assert_eq!(error, "the peer closed the session: what it needs for the session does not answer");
     attester.line();
     let line = attester.line();
     assert!(line.contains(&format!(": closed: connect to {program}: ")), "{line}");
@@ -226,7 +226,7 @@ fn what_was_cut_off_does_not_look_complete() {
     while program.peek(&mut half).unwrap() == 0 {}
     drop(program);
     let error = client.read(&mut half).unwrap_err().to_string();
-    assert!(error.contains("what stands behind it does not answer"), "{error}");
+    assert!(error.contains("what it needs for the session does not answer"), "{error}");
 }
 
 #[test]
