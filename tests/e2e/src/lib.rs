@@ -54,6 +54,12 @@ impl Workbench {
         &self.programs
     }
 
+    /// A file that cargo has put beside the programs.
+    #[must_use]
+    pub fn built(&self, name: &str) -> PathBuf {
+        program_directory().join(name)
+    }
+
     /// Converts and signs.
     #[must_use]
     pub fn bundle(&self, name: &str, image: &Image, policy: &str) -> Bundle {

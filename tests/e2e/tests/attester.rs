@@ -1,5 +1,6 @@
 //! The attester in converted images: an ordinary HTTP server in an enclave, which knows nothing of attestation, is
-//! reached through attested sessions, from the same enclave, from outside, and from a second enclave.
+//! reached through attested sessions, from the same enclave, from outside, and from a second enclave. And programs that
+//! hold such sessions themselves.
 
 use attestation::crypto::Default as Crypto;
 use attestation::{Now, Policy, TrustAnchor, VerifiedCollateral, Verifier};
@@ -370,5 +371,64 @@ fn two_enclaves_prove_themselves_to_each_other() {
             let error = open(port, &lab.client(&named)).map(drop).unwrap_err();
             assert!(matches!(error, SessionError::Tls(_)), "{error}");
         }
+    }
+}
+
+/// Without an attester: programs in C, linked with the library, hold the session themselves.
+#[test]
+fn c_programs_prove_themselves_from_within() {
+    let Some(workbench) = Workbench::new() else { return };
+    let library = workbench.built("librats_tls_c.a");
+    assert!(library.is_file(), "{}: cargo build -p rats-tls-c", library.display());
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/common/rats-tls-c");
+    let program = workbench.path().join("peer");
+    let mut cc = Command::new("cc");
+    cc.args(["-static", "-D_GNU_SOURCE", "-o"])
+        .arg(&program)
+        .arg("-I")
+        .arg(sources.join("include"));
+    checked(cc.arg(sources.join("tests/c/peer.c")).arg(library).args(["-lpthread", "-lm"]))
+        .unwrap();
+
+    let (lab, rules) = (Lab::new(), signer(&workbench));
+    let mut tree = tree();
+    lab.add_to(&mut tree, &rules);
+    tree.file("bin/peer", 0o755, &std::fs::read(&program).unwrap());
+    let proves = "device=/dev/attestation";
+    let verifies = "policy=/peer/policy.toml root=/peer/root.der collateral=/peer/collateral.json";
+    let serve = format!(
+        "#!/bin/sh\nexec /bin/peer rats server $MUTUAL {proves} ${{MUTUAL:+{verifies}}} >/tmp/server\n"
+    );
+    let ask = format!(
+        "#!/bin/sh\nexec /bin/peer rats $MUTUAL ${{MUTUAL:+{proves}}} {verifies} >/tmp/client\n"
+    );
+    tree.file("bin/serve", 0o755, serve.as_bytes());
+    tree.file("bin/ask", 0o755, ask.as_bytes());
+    let script = "for MUTUAL in '' mutual; do
+            export MUTUAL
+            nc -l -p 9000 -e /bin/serve &
+            for try in 1 2 3 4 5 6 7 8 9; do
+                nc 127.0.0.1 9000 -e /bin/ask && break
+                usleep 200000
+            done
+            wait
+            cat /tmp/client /tmp/server
+        done";
+    let image = Image::new("c:test", tree, &["sh", "-c", script]);
+    let policy = "[attestation]\nuids = [0]\nfiles = [\"bound\", \"claims\"]\n";
+    let bundle = workbench.bundle("c", &image, policy);
+    for mode in MODES {
+        let mut command = bundle.run_command();
+        let outcome = fixtures::outcome(command.env("RUNE_EMULATOR_MODE", mode), b"").unwrap();
+        let lines: Vec<_> = outcome.stdout.lines().collect();
+        let [one_way, served, mutual, served_too] = lines[..] else {
+            panic!("{mode}: {outcome:?}")
+        };
+        for client in [one_way, mutual] {
+            assert!(client.starts_with("peer: runtime "), "{mode}: {outcome:?}");
+            assert!(client.contains("service billing, looked 0"), "{mode}: {outcome:?}");
+            assert!(client.ends_with("verdict {\"verdict\":\"accepted\""), "{mode}: {outcome:?}");
+        }
+        assert_eq!([served, served_too], ["served"; 2], "{mode}: {outcome:?}");
     }
 }
