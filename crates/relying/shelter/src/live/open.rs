@@ -52,6 +52,11 @@ impl Container {
     pub(crate) fn new(address: Address, peer: &Peer, trust: &Trust) -> Result<Self, Failure> {
         let trusted = Trusted::of(trust, true)?;
         let level = trusted.policy.level;
+        if level == Level::Compat && peer.instance_id.is_some() {
+            let message = "--instance-id: expected a policy of level bound, got compat: its evidence names no \
+                           instance";
+            return Err(Failure::Undecided(message.into()));
+        }
         let source = match trust.source.peer_collateral {
             true => None,
             false => Some(Source::of(&trust.source, &trusted.anchor, trusted.time)?),

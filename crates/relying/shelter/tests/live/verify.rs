@@ -251,6 +251,11 @@ fn certificates_are_judged_where_the_policy_says_so() {
     assert_eq!(accepted.verdict()["claims"], Value::Null);
     let refused = with("other", &["verify", "--json"]);
     assert_eq!(failed(&refused.verdict()), ["policy.measurement"]);
+    // Which instance it is, no certificate says: whoever asks for one gets no verdict on another.
+    let instance = with("compat", &["verify", "--instance-id", &"01".repeat(16)]);
+    assert_eq!((instance.code, instance.stdout.as_str()), (2, ""), "{}", instance.stderr);
+    let part = "--instance-id: expected a policy of level bound, got compat";
+    assert!(instance.stderr.contains(part), "{}", instance.stderr);
     // Without the level's name nothing is judged: that server speaks no bound session.
     assert_eq!(with("policy", &["verify", "--json"]).code, 2);
     std::fs::write(place.join("secret"), "x").unwrap();
