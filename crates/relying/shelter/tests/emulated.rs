@@ -68,12 +68,17 @@ fn emulated_evidence_is_accepted_only_where_it_is_asked_for_and_always_says_so()
     let verdict = verify.says("accepted");
     assert_eq!((&verdict["emulated"], &verdict["tee"]), (&true.into(), &"sgx".into()));
     assert_eq!(verdict["measurement"]["mrsigner"], "22".repeat(32));
-    let mut text = shelter(place);
-    text.arg("verify");
-    for (name, value) in &verify.options {
-        text.args([name, value.as_str()]);
-    }
-    let text = Ended::of(text.output().unwrap()).stdout;
+    let text = |verify: &Verify| {
+        let mut text = shelter(place);
+        text.arg("verify");
+        for (name, value) in &verify.options {
+            text.args([name, value.as_str()].iter().filter(|it| !it.is_empty()));
+        }
+        Ended::of(text.output().unwrap()).stdout
+    };
+    let of_unbound = text(&verify.clone().without("--report-data").with("--unbound", ""));
+    assert!(of_unbound.starts_with("AUTHENTIC  emulated: "), "{of_unbound}");
+    let text = text(&verify);
     assert!(text.starts_with("ACCEPTED  emulated: "), "{text}");
     assert!(text.contains("sgx, emulated"), "{text}");
 

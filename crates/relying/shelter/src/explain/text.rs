@@ -86,10 +86,11 @@ pub(crate) fn meaning(told: &Told) -> &'static str {
         (Word::Accepted, true) => {
             "emulated: allowed by the policy, and protects nothing from its host"
         }
-        (Word::Authentic, _)
-            if told.checks.iter().any(|check| check.id == "policy.measurement") =>
-        {
+        (Word::Authentic, false) if told.is_identified() => {
             "genuine, and what the policy names runs there; says nothing of who presents it"
+        }
+        (Word::Authentic, true) if told.is_identified() => {
+            "emulated: named by the policy, and protects nothing from its host; says nothing of who presents it"
         }
         (Word::Authentic, false) => {
             "genuine hardware; says nothing of what runs there or who presents it"
@@ -303,6 +304,31 @@ Not looked at, because of those
         assert!(text.starts_with("\u{1b}[1;32mACCEPTED\u{1b}[0m  emulated: "), "{text}");
         assert!(text.ends_with("These hold\u{1b}[0m\n  a.holds  x\n"), "{text}");
         assert!(!render(&told, false, true).contains('\u{1b}'));
+    }
+
+    /// Whatever the word, and whatever was looked at: an emulator's evidence is never shown as a machine's.
+    #[test]
+    fn emulated_evidence_is_never_called_genuine() {
+        let session =
+            |level: &str| json!({ "address": "tcp:a:1", "container": null, "level": level });
+        for word in ["accepted", "authentic"] {
+            for (ids, level) in [
+                (vec!["policy.tee"], None),
+                (vec!["policy.tee", "policy.measurement"], None),
+                (vec!["policy.measurement"], Some("bound")),
+                (vec!["policy.measurement"], Some("compat")),
+            ] {
+                let checks = ids.iter().map(|id| check(id, true, "x", "x")).collect();
+                let mut told = told(word, checks);
+                told.session = level.map(|it| serde_json::from_value(session(it)).unwrap());
+                let text = render(&told, false, true);
+                let begins = format!("{}  emulated: ", word.to_uppercase());
+                assert!(text.starts_with(&begins), "{ids:?} {level:?}: {text}");
+                assert!(!text.contains("genuine") && !text.contains("hardware"), "{text}");
+                told.emulated = false;
+                assert!(render(&told, false, true).contains("  genuine"), "{ids:?} {level:?}");
+            }
+        }
     }
 
     #[test]

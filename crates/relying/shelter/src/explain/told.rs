@@ -120,6 +120,11 @@ impl Told {
         Ok(told)
     }
 
+    /// Whether what runs there was looked at too. Says nothing of what came of it: the checks do.
+    pub(crate) fn is_identified(&self) -> bool {
+        self.checks.iter().any(|check| check.id == "policy.measurement")
+    }
+
     /// How the command ends that said it.
     pub(crate) fn end(&self) -> Result<(), Failure> {
         match self.verdict {

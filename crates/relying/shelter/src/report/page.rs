@@ -346,9 +346,7 @@ fn again(html: &mut Html, subject: &Subject<'_>) {
     );
     let bound = match &material.report_data {
         Some(data) => format!("--report-data {}", Hex(data)),
-        None if told.checks.iter().any(|check| check.id == "policy.measurement") => {
-            "--unbound".into()
-        }
+        None if told.is_identified() => "--unbound".into(),
         None => "--authenticate-only".into(),
     };
     let at = told.time.map_or_else(String::new, |time| format!(" --at {time}"));
