@@ -19,9 +19,16 @@ pub struct Connection {
     endpoint: Arc<Endpoint>,
     peer: SocketAddr,
     is_begun: Mutex<bool>,
-    /// What was taken from the host before the program asked for it (MSG_PEEK, FIONREAD), or could not be put
-    /// where the program wanted it.
-    ahead: Mutex<VecDeque<u8>>,
+    ahead: Mutex<Ahead>,
+}
+
+/// What was taken from the host before the program asked for it (MSG_PEEK, FIONREAD), or could not be put
+/// where the program wanted it.
+#[derive(Default)]
+struct Ahead {
+    bytes: VecDeque<u8>,
+    /// The host told it once, and what follows it there is an end: the program hears of it after `bytes`.
+    error: Option<Errno>,
 }
 
 impl Connection {
@@ -77,6 +84,9 @@ impl Connection {
     /// SO_ERROR.
     #[must_use]
     pub fn take_error(&self) -> Option<Errno> {
+        if let Some(error) = self.ahead.lock().error.take() {
+            return Some(error);
+        }
         let error = self.endpoint.platform().host().net_error(self.endpoint.stream());
         if error.is_some() {
             self.endpoint.forget();
@@ -94,27 +104,28 @@ impl Connection {
             return Ok(0);
         }
         let mut ahead = self.ahead.lock();
-        if ahead.is_empty() || (peeks && ahead.len() < wanted) {
-            let mut buffer = vec![0; wanted - ahead.len()];
-            match self.endpoint.read(&mut buffer) {
-                Ok(count) if ahead.is_empty() && !peeks => {
-                    let put = into.put(&buffer[..count]);
-                    if put.is_err() {
-                        ahead.extend(&buffer[..count]);
-                    }
-                    return put.map(|()| count);
-                }
-                Ok(count) => ahead.extend(&buffer[..count]),
-                Err(error) if ahead.is_empty() => return Err(answers::receiving(error)),
-                // What was taken before comes first.
-                Err(_) => {}
+        if !peeks && ahead.is_empty() {
+            let mut buffer = vec![0; wanted];
+            let count = self.endpoint.read(&mut buffer).map_err(answers::receiving)?;
+            let put = into.put(&buffer[..count]);
+            if put.is_err() {
+                ahead.bytes.extend(&buffer[..count]);
             }
+            return put.map(|()| count);
         }
-        let bytes = ahead.make_contiguous();
+        let is_waiting = peeks && !ahead.fill(&self.endpoint, wanted);
+        if ahead.bytes.is_empty() {
+            return match ahead.error.take() {
+                Some(error) => Err(error),
+                None if is_waiting => Err(Errno::EAGAIN),
+                None => Ok(0),
+            };
+        }
+        let bytes = ahead.bytes.make_contiguous();
         let count = bytes.len().min(wanted);
         into.put(&bytes[..count])?;
         if !peeks {
-            ahead.drain(..count);
+            ahead.bytes.drain(..count);
         }
         Ok(count)
     }
@@ -135,17 +146,18 @@ impl Connection {
         Ok(count)
     }
 
-    /// Bytes that a read could take now (FIONREAD).
+    /// Bytes that a read could take now (FIONREAD), as the host says.
     #[must_use]
     pub fn available(&self) -> usize {
         let mut ahead = self.ahead.lock();
-        if ahead.len() < STEP {
-            let mut buffer = vec![0; STEP - ahead.len()];
-            if let Ok(count) = self.endpoint.read(&mut buffer) {
-                ahead.extend(&buffer[..count]);
-            }
-        }
-        ahead.len()
+        ahead.fill(&self.endpoint, STEP);
+        ahead.bytes.len()
+    }
+
+    /// Bytes that were taken from the host and not read yet. The host is not asked.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.ahead.lock().bytes.len()
     }
 
     /// Ends the reading or writing half, or both.
@@ -164,9 +176,33 @@ impl Connection {
     #[must_use]
     pub fn poll(&self) -> Readiness {
         let mut ready = self.endpoint.poll().0;
-        if !self.ahead.lock().is_empty() {
+        let ahead = self.ahead.lock();
+        if !ahead.is_empty() {
             ready |= Readiness::IN.0;
         }
+        if ahead.error.is_some() {
+            ready |= Readiness::ERR.0;
+        }
         Readiness(ready)
+    }
+}
+
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.error.is_none()
+    }
+
+    /// Takes what there is until it holds `wanted` bytes; false where the host has nothing now.
+    fn fill(&mut self, endpoint: &Endpoint, wanted: usize) -> bool {
+        if self.bytes.len() >= wanted || self.error.is_some() {
+            return true;
+        }
+        let mut buffer = vec![0; wanted - self.bytes.len()];
+        match endpoint.read(&mut buffer) {
+            Ok(count) => self.bytes.extend(&buffer[..count]),
+            Err(Errno::EAGAIN) => return false,
+            Err(error) => self.error = Some(answers::receiving(error)),
+        }
+        true
     }
 }

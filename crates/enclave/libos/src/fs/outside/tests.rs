@@ -17,6 +17,7 @@ use workload::manifest::{Network, Protocol};
 const IN: u16 = Readiness::IN.0;
 const OUT: u16 = Readiness::OUT.0;
 const RDHUP: u16 = Readiness::RDHUP.0;
+const ERR: u16 = Readiness::ERR.0;
 
 struct Fixture {
     host: &'static RecordingHost,
@@ -181,6 +182,52 @@ fn bytes_go_in_and_out_and_what_is_peeked_stays() {
     it.change(100, |socket| socket.is_ended = true);
     assert_eq!(receive(&connection, 50, false).unwrap(), b"");
     assert_eq!(connection.poll().0, IN | OUT | RDHUP);
+}
+
+/// A reset that was met while looking ahead was dropped, and the end that follows it at the host was read: what
+/// was cut off looked complete.
+#[test]
+fn what_was_cut_off_does_not_look_complete() {
+    let looks: [fn(&Connection); 2] = [
+        |connection| assert_eq!(connection.available(), 4),
+        |connection| assert_eq!(receive(connection, 9, true).unwrap(), b"half"),
+    ];
+    for look in looks {
+        let it = fixture(&[], &["any:any"]);
+        let connection = it.connected();
+        it.change(100, |socket| socket.input.extend(b"half"));
+        assert_eq!(receive(&connection, 9, true).unwrap(), b"half");
+        it.change(100, |socket| {
+            socket.error = Some(Errno::ECONNRESET);
+            socket.is_ended = true;
+        });
+        look(&connection);
+        assert_eq!(it.host.net.lock().unwrap().sockets[&100].error, None, "the host has told it");
+        assert_eq!(connection.poll().0 & (IN | ERR), IN | ERR);
+        look(&connection);
+        assert_eq!(receive(&connection, 9, false).unwrap(), b"half");
+        assert_eq!(receive(&connection, 9, false), Err(Errno::ECONNRESET));
+        assert_eq!(connection.poll().0 & ERR, 0, "told once");
+        assert_eq!(receive(&connection, 9, false).unwrap(), b"");
+    }
+}
+
+#[test]
+fn an_error_met_by_fionread_is_told_by_the_next_call_that_tells_errors() {
+    let it = fixture(&[], &["any:any"]);
+    let connection = it.connected();
+    let reset = |socket: &mut super::testing::Socket| {
+        socket.error = Some(Errno::ETIMEDOUT);
+        socket.is_ended = true;
+    };
+    it.change(100, reset);
+    assert_eq!(connection.available(), 0);
+    assert_eq!(receive(&connection, 9, true), Err(Errno::ETIMEDOUT));
+    assert_eq!(receive(&connection, 9, true).unwrap(), b"");
+    it.change(100, reset);
+    assert_eq!(connection.available(), 0);
+    assert_eq!(connection.take_error(), Some(Errno::ETIMEDOUT), "SO_ERROR");
+    assert_eq!(connection.take_error(), None);
 }
 
 /// A write that fits in part leaves the rest with the program: nothing is lost, nothing said twice.

@@ -7,6 +7,8 @@ use crate::errno::Errno;
 use crate::fs::memfs::Fs;
 use crate::fs::outside::testing::change;
 use crate::fs::outside::{Outside, Rules, testing::Socket};
+use crate::fs::socket::inet::address::Family;
+use crate::fs::socket::inet::listing::{Protocol, sockets};
 use crate::fs::stream::Streams;
 use crate::fs::testing::Arg::{N, P};
 use crate::fs::testing::{RecordingHost, TestTask, settings};
@@ -155,6 +157,37 @@ fn a_connection_that_does_not_wait_is_told_by_readiness() {
     assert_eq!(connect(&it.task, fd, "10.0.0.5:5432"), Ok(0), "it is there");
     assert_eq!(connect(&it.task, fd, "10.0.0.5:5432"), Err(Errno::EISCONN));
     assert_eq!(send(&it.task, fd, b"late"), Ok(4));
+}
+
+/// getsockname(2), TCP_INFO and /proc/net/tcp read what had come, up to 64 KiB, with the socket's state locked.
+#[test]
+fn asking_about_a_connection_reads_nothing_from_the_host() {
+    let it = fixture(&[], &["10.0.0.0/8:any"]);
+    let fd = socket(&it.task, STREAM);
+    set_nonblocking(&it.task, fd);
+    assert_eq!(connect(&it.task, fd, "10.0.0.5:5432"), Err(Errno::EINPROGRESS));
+    it.change(100, |socket| socket.is_connecting = false);
+    assert_eq!(connect(&it.task, fd, "10.0.0.5:5432"), Ok(0));
+    it.change(100, |socket| socket.input.extend(b"here"));
+    let left = || it.host.net.lock().unwrap().sockets[&100].input.len();
+    it.host.net.lock().unwrap().asked();
+    assert_eq!(name_of(&it.task, fd, 51), address("10.9.8.7:80"), "getsockname");
+    assert_eq!(it.host.net.lock().unwrap().asked(), [""; 0]);
+    assert_eq!(left(), 4);
+
+    it.task.set_buffer(0x2000, &104u32.to_le_bytes());
+    it.task.call(55, &[N(fd), N(6), N(11), P(0x2100), P(0x2000)]).unwrap();
+    assert_eq!(it.task.buffer(0x2100, 1), [1], "TCP_INFO: established");
+    let list = || sockets(&it.task.network, Protocol::Tcp, Family::V4);
+    assert!(list().contains(" 0500000A:1538 01 00000000:00000000 "), "{}", list());
+    assert_eq!(left(), 4);
+
+    // FIONREAD does: the program wants to know.
+    it.task.call(16, &[N(fd), N(0x541b), P(0x2000)]).unwrap();
+    assert_eq!(it.task.buffer(0x2000, 4), 4u32.to_le_bytes());
+    assert_eq!(left(), 0);
+    assert!(list().contains(" 0500000A:1538 01 00000000:00000004 "), "{}", list());
+    assert_eq!(receive(&it.task, fd, 9).unwrap(), b"here");
 }
 
 #[test]

@@ -31,8 +31,11 @@ pub(super) trait Carrier: Send + Sync {
     /// Present readiness.
     fn poll(&self) -> Readiness;
 
-    /// Bytes that have arrived (SIOCINQ).
+    /// Bytes that have arrived (SIOCINQ). Finding out may take them from the host.
     fn available(&self) -> usize;
+
+    /// Bytes that are here and were not read yet.
+    fn unread(&self) -> usize;
 
     /// Bytes that were written and have not arrived (SIOCOUTQ).
     fn unsent(&self) -> usize;

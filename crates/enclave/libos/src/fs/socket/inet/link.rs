@@ -189,6 +189,10 @@ impl Carrier for End {
     }
 
     fn available(&self) -> usize {
+        self.unread()
+    }
+
+    fn unread(&self) -> usize {
         self.own().inbox.available()
     }
 

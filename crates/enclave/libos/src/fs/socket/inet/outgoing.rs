@@ -33,6 +33,10 @@ impl Carrier for Connection {
         Self::available(self)
     }
 
+    fn unread(&self) -> usize {
+        Self::unread(self)
+    }
+
     fn unsent(&self) -> usize {
         // What the host has taken is the host's: it might say anything.
         0

@@ -74,6 +74,25 @@ enum Role {
     Failed,
 }
 
+/// The states that there are, as TCP numbers them.
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+const CLOSED: u8 = 7;
+const LISTENING: u8 = 10;
+
+impl State {
+    /// Which of them it is in.
+    fn code(&self) -> u8 {
+        match &self.role {
+            Role::Idle | Role::Failed => CLOSED,
+            Role::Listening(_) => LISTENING,
+            Role::Connecting | Role::Reaching { .. } => SYN_SENT,
+            Role::Connected { carrier, .. } if carrier.is_over() => CLOSED,
+            Role::Connected { .. } => ESTABLISHED,
+        }
+    }
+}
+
 impl Stream {
     /// A socket that is not connected.
     #[must_use]
@@ -362,29 +381,35 @@ impl Stream {
         carrier.receive(into, peeks)
     }
 
+    fn any(&self) -> SocketAddr {
+        SocketAddr::new(self.base.family.any(), 0)
+    }
+
+    /// Its own address, as it is known here: the host is not asked.
+    fn own(&self, state: &State) -> SocketAddr {
+        state.local.or(state.bound.map(|bound| bound.address())).unwrap_or_else(|| self.any())
+    }
+
     /// Its line of /proc/net/tcp.
     pub(super) fn row(&self) -> Row {
-        let (any, zero) = (SocketAddr::new(self.base.family.any(), 0), (0, 0));
         let state = self.settled();
-        let own = state.local.or(state.bound.map(|bound| bound.address())).unwrap_or(any);
-        let (code, remote, queues) = match &state.role {
-            Role::Idle | Role::Failed => (7, any, zero),
-            Role::Listening(listener) => (10, any, (0, listener.backlog.len())),
-            Role::Connecting => (2, any, zero),
-            Role::Reaching { remote, .. } => (2, *remote, zero),
-            Role::Connected { carrier, .. } if carrier.is_over() => (7, any, zero),
-            Role::Connected { carrier, remote, .. } => {
-                (1, *remote, (carrier.unsent(), carrier.available()))
+        let code = state.code();
+        let (remote, queues) = match &state.role {
+            Role::Listening(listener) => (self.any(), (0, listener.backlog.len())),
+            Role::Reaching { remote, .. } => (*remote, (0, 0)),
+            Role::Connected { carrier, remote, .. } if code == ESTABLISHED => {
+                (*remote, (carrier.unsent(), carrier.unread()))
             }
+            _ => (self.any(), (0, 0)),
         };
-        let base = &self.base;
+        let (base, own) = (&self.base, self.own(&state));
         Row { family: base.family, own, remote, code, queues, uid: base.owner.uid, inode: base.id }
     }
 
     /// TCP_INFO: the state and nothing of a wire that is not there.
     fn info(&self) -> Vec<u8> {
         let mut raw = alloc::vec![0; 104];
-        raw[0] = self.row().code;
+        raw[0] = self.settled().code();
         raw
     }
 }
@@ -498,7 +523,7 @@ impl Socket for Stream {
     }
 
     fn name(&self) -> Vec<u8> {
-        self.base.family.encode(self.row().own)
+        self.base.family.encode(self.own(&self.settled()))
     }
 
     fn peer_name(&self) -> Result<Vec<u8>, Errno> {
