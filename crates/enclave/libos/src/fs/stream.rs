@@ -20,7 +20,6 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicU16, Ordering};
 
 /// Bytes moved per host call.
 const STEP: usize = 65_536;
@@ -38,8 +37,9 @@ pub struct Stream {
     platform: &'static dyn Platform,
     stream: HostStream,
     queue: WaitQueue,
-    /// Readiness that the host was asked to report.
-    watched: AtomicU16,
+    /// Readiness that the host was asked to report. Held over the host call: the later of two watches replaces
+    /// the earlier.
+    watched: Mutex<u16>,
     terminal: Option<Arc<Terminal>>,
     /// /dev/console, where the stream is a terminal.
     inode: Option<InodeRef>,
@@ -73,7 +73,7 @@ impl Streams {
                 platform,
                 stream,
                 queue: WaitQueue::new(),
-                watched: AtomicU16::new(0),
+                watched: Mutex::new(0),
                 terminal: terminal.clone(),
                 inode: console.clone().filter(|_| is_terminal),
                 registry: Arc::downgrade(self),
@@ -91,7 +91,7 @@ impl Streams {
     pub fn ready(&self, stream: HostStream, readiness: Readiness) {
         let found = self.streams.lock().get(&stream).and_then(Weak::upgrade);
         if let Some(stream) = found {
-            stream.watched.store(0, Ordering::SeqCst);
+            *stream.watched.lock() = 0;
             stream.queue.wake_all();
         }
         let found = self.sockets.lock().get(&stream).and_then(Weak::upgrade);
@@ -166,9 +166,10 @@ impl Streams {
 impl Stream {
     /// Asks the host to say when the stream is ready for `interest`, unless it was asked already.
     fn watch(&self, interest: Readiness) {
-        let old = self.watched.fetch_or(interest.0, Ordering::SeqCst);
-        if old & interest.0 != interest.0 {
-            self.platform.host().stream_watch(self.stream, Readiness(old | interest.0));
+        let mut watched = self.watched.lock();
+        if *watched & interest.0 != interest.0 {
+            *watched |= interest.0;
+            self.platform.host().stream_watch(self.stream, Readiness(*watched));
         }
     }
 
@@ -291,3 +292,31 @@ impl File for Stream {
 
 /// Device number of streams that are no terminal.
 const STREAM_DEVICE: u64 = super::stat::makedev(0, 13);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::RecordingHost;
+    use crate::testing::Machine;
+    use alloc::boxed::Box;
+    use core::sync::atomic::Ordering;
+
+    /// The later of two watches replaces the earlier at the host. Two threads that watched for different things
+    /// reached it in either order, and the narrower watch stayed: a wait without an end.
+    #[test]
+    fn of_two_threads_that_watch_at_once_neither_is_forgotten() {
+        let host: &'static RecordingHost = Box::leak(Box::default());
+        let machine = Machine::with_host(1 << 10, host);
+        let [stream, ..] = Streams::new().open(machine, 0, [0, 1, 2].map(HostStream), None);
+        host.gives_way.store(1000, Ordering::SeqCst);
+        std::thread::scope(|threads| {
+            threads.spawn(|| stream.watch(Readiness::IN));
+            while host.gives_way.load(Ordering::SeqCst) > 0 {
+                std::thread::yield_now();
+            }
+            stream.watch(Readiness::OUT);
+        });
+        let last = host.watched.lock().unwrap().last().copied();
+        assert_eq!(last, Some((HostStream(0), Readiness::IN.0 | Readiness::OUT.0)));
+    }
+}

@@ -19,6 +19,7 @@ use crate::usermem::UserMemory;
 use crate::wait::{WaitError, WaitQueue, wait_uninterrupted};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use workload::meta::{NewInode, NewKind};
 use workload::verity::Tree;
@@ -38,6 +39,8 @@ pub(crate) struct RecordingHost {
     pub(crate) input: Mutex<Option<Vec<u8>>>,
     pub(crate) output: Mutex<Vec<u8>>,
     pub(crate) watched: Mutex<Vec<(HostStream, u16)>>,
+    /// How often the next watch gives way to other threads before it counts.
+    pub(crate) gives_way: AtomicU32,
     /// Its sockets.
     pub(crate) net: Mutex<Net>,
     /// The quoting service, if there is one.
@@ -132,6 +135,9 @@ impl Host for RecordingHost {
         Readiness(Readiness::OUT.0 | if has_input { Readiness::IN.0 } else { 0 })
     }
     fn stream_watch(&self, stream: HostStream, interest: Readiness) {
+        for _ in 0..self.gives_way.swap(0, Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         if self.net.lock().unwrap().watch(stream, interest) {
             return;
         }
