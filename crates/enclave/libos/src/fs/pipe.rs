@@ -101,7 +101,7 @@ impl Pipe {
             let state = self.state.lock();
             (state.readers_ever, state.writers_ever)
         };
-        super::task::retry(task, &[&self.queue], None, || {
+        super::task::retry(task, &self.queue, || {
             let state = self.state.lock();
             let has_come = if reads {
                 state.writers > 0 || state.writers_ever > writers

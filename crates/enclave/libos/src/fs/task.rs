@@ -183,29 +183,16 @@ impl dyn Task + '_ {
     }
 }
 
-/// Runs `attempt` until it gives something other than EAGAIN, waiting for `queues` between attempts.
+/// Runs `attempt` until it gives something other than EAGAIN, waiting for `queue` between attempts.
 ///
 /// # Errors
-/// What `attempt` gives; ERESTARTSYS when a signal is to be handled; ETIMEDOUT at the deadline
-/// (CLOCK_MONOTONIC nanoseconds).
+/// What `attempt` gives; ERESTARTSYS when a signal is to be handled.
 pub fn retry<T>(
     task: &dyn Task,
-    queues: &[&WaitQueue],
-    deadline_ns: Option<u64>,
-    mut attempt: impl FnMut() -> Result<T, Errno>,
+    queue: &WaitQueue,
+    attempt: impl FnMut() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    // The first look costs nothing but itself.
-    match attempt() {
-        Err(Errno::EAGAIN) => {}
-        done => return done,
-    }
-    let mut answer = Err(Errno::EAGAIN);
-    let waited = task.wait(queues, deadline_ns, &mut || {
-        answer = attempt();
-        !matches!(answer, Err(Errno::EAGAIN))
-    });
-    waited.map_err(WaitError::restartable)?;
-    answer
+    waited(task, queue, None, attempt).map_err(WaitError::restartable)?
 }
 
 /// As [`retry`] for at most `limit_ns`, as a socket with SO_RCVTIMEO or SO_SNDTIMEO waits: EAGAIN when the
@@ -217,20 +204,27 @@ pub fn retry_within<T>(
     task: &dyn Task,
     queue: &WaitQueue,
     limit_ns: Option<u64>,
-    mut attempt: impl FnMut() -> Result<T, Errno>,
+    attempt: impl FnMut() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    let Some(limit_ns) = limit_ns else { return retry(task, &[queue], None, attempt) };
+    let Some(limit_ns) = limit_ns else { return retry(task, queue, attempt) };
     let deadline = task.platform().monotonic_ns().saturating_add(limit_ns);
-    let mut answer = attempt();
-    if !matches!(answer, Err(Errno::EAGAIN)) {
-        return answer;
-    }
-    let waited = task.wait(&[queue], Some(deadline), &mut || {
+    waited(task, queue, Some(deadline), attempt).map_err(|error| match error {
+        WaitError::Interrupted => Errno::EINTR,
+        WaitError::TimedOut => Errno::EAGAIN,
+    })?
+}
+
+/// The first answer of `attempt` other than EAGAIN.
+fn waited<T>(
+    task: &dyn Task,
+    queue: &WaitQueue,
+    deadline_ns: Option<u64>,
+    mut attempt: impl FnMut() -> Result<T, Errno>,
+) -> Result<Result<T, Errno>, WaitError> {
+    let mut answer = Err(Errno::EAGAIN);
+    task.wait(&[queue], deadline_ns, &mut || {
         answer = attempt();
         !matches!(answer, Err(Errno::EAGAIN))
-    });
-    match waited {
-        Err(WaitError::Interrupted) => Err(Errno::EINTR),
-        Ok(()) | Err(WaitError::TimedOut) => answer,
-    }
+    })?;
+    Ok(answer)
 }

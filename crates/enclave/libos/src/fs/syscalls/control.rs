@@ -186,7 +186,7 @@ fn set_lock(task: &dyn Task, open: &OpenFile, command: i32, address: u64) -> Sys
     }
     // F_SETLKW, F_OFD_SETLKW
     if matches!(command, 7 | 38) {
-        return retry(task, &[&locks::RELEASED], None, || locks::acquire(key, wanted)).map(|()| 0);
+        return retry(task, &locks::RELEASED, || locks::acquire(key, wanted)).map(|()| 0);
     }
     locks::acquire(key, wanted).map(|()| 0)
 }
@@ -217,5 +217,5 @@ pub(super) fn flock(task: &dyn Task, args: &Args) -> SysResult {
     if operation & LOCK_NB != 0 {
         return locks::acquire(key, wanted).map(|()| 0);
     }
-    retry(task, &[&locks::RELEASED], None, || locks::acquire(key, wanted)).map(|()| 0)
+    retry(task, &locks::RELEASED, || locks::acquire(key, wanted)).map(|()| 0)
 }
