@@ -1,7 +1,7 @@
 //! What a command line says over a file of rules.
 //!
-//! Every command that converts takes these, so that the one that recomputes a measurement can be told what the one
-//! that made it was told.
+//! Every command that converts takes these, under the same names (feature `clap`), so that the one that recomputes a
+//! measurement can be told what the one that made it was told.
 
 use crate::error::Error;
 use crate::policy::{Argv, Bytes, Destination, Policy};
@@ -9,25 +9,38 @@ use std::path::PathBuf;
 use workload::manifest::Availability;
 
 /// Members of a [`Policy`] that are often changed alone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct Overrides {
-    /// The file of rules.
+    /// Where the manifest differs from what the image gives: a TOML file.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     pub policy: Option<PathBuf>,
-    /// Size of the enclave, in bytes.
+    /// Size of the enclave, over the policy's: a power of two such as 64M or 64G.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES"))]
     pub enclave_size: Option<Bytes>,
-    /// Most threads.
+    /// Most threads, over the policy's.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
     pub threads: Option<u32>,
-    /// TCP ports of the host to listen on, beside the file's.
+    /// A TCP port of the host to listen on, beside the policy's; may be repeated.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))
+    )]
     pub listen: Vec<u16>,
-    /// Destinations to connect to, beside the file's.
+    /// A destination to connect to, beside the policy's, such as 10.0.0.5:5432 or any:443; may be repeated.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "ADDRESS:PORT"))]
     pub connect: Vec<Destination>,
-    /// Standard input is allowed.
+    /// Read the host's standard input.
+    #[cfg_attr(feature = "clap", arg(long))]
     pub stdin: bool,
-    /// A terminal is allowed.
+    /// Accept a terminal; a bundle asks for one.
+    #[cfg_attr(feature = "clap", arg(long))]
     pub tty: bool,
-    /// A debug enclave.
+    /// Make a debug enclave, whose memory the host can read.
+    #[cfg_attr(feature = "clap", arg(long))]
     pub debug: bool,
-    /// The command line; empty leaves it as it is.
+    /// The command line, over the policy's and the image's.
+    #[cfg_attr(feature = "clap", arg(last = true, value_name = "ARGV"))]
     pub argv: Vec<String>,
 }
 

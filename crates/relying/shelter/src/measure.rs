@@ -10,7 +10,6 @@ use crate::table;
 use attestation::time::Rfc3339;
 use collateral::clock::{Clock, Host};
 use convert::image::Image;
-use convert::overrides::Overrides;
 use convert::pack::Pack;
 use convert::{Input, Options};
 use serde_json::{Value, json};
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: Measure) -> Result<(), Failure> {
     if sigstruct.is_some() && !matches!(kind, Kind::EnclaveFile) {
         return Err(wrong("an enclave file, to which --sigstruct belongs"));
     }
-    if conversion.is_given() && !matches!(kind, Kind::Image) {
+    if conversion != Conversion::default() && !matches!(kind, Kind::Image) {
         return Err(wrong("an image, to which the options of a conversion belong"));
     }
     // A store that cannot be read shows before the work is done.
@@ -123,26 +122,13 @@ impl Kind {
 }
 
 fn image(path: &Path, conversion: Conversion) -> Result<Measured, Failure> {
-    let Conversion {
-        reference,
-        policy,
-        enclave_size,
-        threads,
-        listen,
-        connect,
-        stdin,
-        tty,
-        debug,
-        argv,
-    } = conversion;
+    let Conversion { reference, overrides } = conversion;
     let input = Input::open(path, reference.as_deref()).map_err(of(path))?;
     let image = match &input {
         Input::Image(image) => Some(image.id()),
         Input::Directory(..) => None,
     };
-    let rules = policy.clone();
-    let overrides =
-        Overrides { policy, enclave_size, threads, listen, connect, stdin, tty, debug, argv };
+    let rules = overrides.policy.clone();
     let policy = overrides.apply().map_err(of(rules.as_deref().unwrap_or(path)))?;
     let options = Options { policy, ..Options::default() };
     let conversion = convert::convert(&input, options).map_err(of(path))?;
@@ -203,33 +189,6 @@ fn read_sigstruct(path: &Path, mrenclave: Digest) -> Result<Box<Sigstruct>, Fail
         )));
     }
     Ok(Box::new(signed))
-}
-
-impl Conversion {
-    fn is_given(&self) -> bool {
-        let Self {
-            reference,
-            policy,
-            enclave_size,
-            threads,
-            listen,
-            connect,
-            stdin,
-            tty,
-            debug,
-            argv,
-        } = self;
-        reference.is_some()
-            || policy.is_some()
-            || enclave_size.is_some()
-            || threads.is_some()
-            || !listen.is_empty()
-            || !connect.is_empty()
-            || *stdin
-            || *tty
-            || *debug
-            || !argv.is_empty()
-    }
 }
 
 impl Measured {

@@ -136,7 +136,7 @@ pub(crate) fn mr_verify(arguments: MrVerify) -> Result<(), Failure> {
         save: None,
         replace: false,
         store,
-        conversion: Conversion { policy, ..Conversion::default() },
+        conversion: Conversion::by(policy, None),
         json,
     })
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use convert::policy::{Bytes, Destination};
+use convert::overrides::Overrides;
 use std::path::PathBuf;
 
 /// Makes enclaves of container images.
@@ -89,39 +89,14 @@ pub(crate) struct Source {
 pub(crate) struct Convert {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// Where the manifest differs from what the image gives: a TOML file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
     /// Write the enclave and its side data to this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) pack: Option<PathBuf>,
     /// Write an OCI bundle, with the pack in it, for `rune run`
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
-    /// Size of the enclave, over the policy's: a power of two such as 64M or 64G
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) enclave_size: Option<Bytes>,
-    /// Most threads, over the policy's
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<u32>,
-    /// A TCP port of the host to listen on, beside the policy's; may be repeated
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) listen: Vec<u16>,
-    /// A destination to connect to, beside the policy's, such as 10.0.0.5:5432 or any:443; may be repeated
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) connect: Vec<Destination>,
-    /// Read the host's standard input
-    #[arg(long)]
-    pub(crate) stdin: bool,
-    /// Accept a terminal; the bundle asks for one
-    #[arg(long)]
-    pub(crate) tty: bool,
-    /// Make a debug enclave, whose memory the host can read
-    #[arg(long)]
-    pub(crate) debug: bool,
-    /// The command line, over the policy's and the image's
-    #[arg(last = true, value_name = "ARGV")]
-    pub(crate) argv: Vec<String>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,7 +1,7 @@
 //! Options of `shelter measure`.
 
 use clap::Args;
-use convert::policy::{Bytes, Destination};
+use convert::overrides::Overrides;
 use std::path::PathBuf;
 use workload::digest::Digest;
 
@@ -34,7 +34,7 @@ pub(crate) struct Measure {
     pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) store: super::Store,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Of an image, as it was converted")]
     pub(crate) conversion: Conversion,
     /// Print JSON
     #[arg(long)]
@@ -42,39 +42,21 @@ pub(crate) struct Measure {
 }
 
 /// How an image was converted.
-#[derive(Args, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[group(multiple = true)]
 pub(crate) struct Conversion {
-    /// Of an image: which of several in it
+    /// Which of several images in it
     #[arg(long = "ref", value_name = "NAME")]
     pub(crate) reference: Option<String>,
-    /// Of an image: the rules it was converted with
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
-    /// Of an image: size of the enclave, over the policy's
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) enclave_size: Option<Bytes>,
-    /// Of an image: most threads, over the policy's
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<u32>,
-    /// Of an image: a TCP port of the host that it listens on, beside the policy's; may be repeated
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) listen: Vec<u16>,
-    /// Of an image: a destination that it connects to, beside the policy's; may be repeated
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) connect: Vec<Destination>,
-    /// Of an image: it reads the host's standard input
-    #[arg(long)]
-    pub(crate) stdin: bool,
-    /// Of an image: it accepts a terminal
-    #[arg(long)]
-    pub(crate) tty: bool,
-    /// Of an image: a debug enclave
-    #[arg(long)]
-    pub(crate) debug: bool,
-    /// Of an image: the command line, over the policy's and the image's
-    #[arg(last = true, value_name = "ARGV")]
-    pub(crate) argv: Vec<String>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+impl Conversion {
+    /// With these rules, and nothing over them.
+    pub(crate) fn by(policy: Option<PathBuf>, reference: Option<String>) -> Self {
+        Self { reference, overrides: Overrides { policy, ..Overrides::default() } }
+    }
 }
 
 fn digest(text: &str) -> Result<Digest, String> {

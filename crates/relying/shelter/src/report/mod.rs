@@ -22,8 +22,7 @@ pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
     // What may fail for another reason than the evidence comes first.
     let measured = match measure {
         Some(target) => {
-            let (reference, policy) = (image_reference.clone(), rules.clone());
-            let conversion = Conversion { reference, policy, ..Conversion::default() };
+            let conversion = Conversion::by(rules.clone(), image_reference.clone());
             Some((target.display().to_string(), measure::measure(target, conversion)?))
         }
         None => None,

@@ -5,7 +5,6 @@ use crate::args::Convert;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use convert::output::{BundleOptions, write_bundle};
-use convert::overrides::Overrides;
 use convert::pack::{self, Pack};
 use convert::{Conversion, Input, Options};
 use serde_json::json;
@@ -14,7 +13,7 @@ use workload::manifest::Source;
 
 pub(crate) fn run(arguments: Convert, bar: Bar) -> Result<(), Failure> {
     let input = open(&arguments.source)?;
-    let policy = overrides(&arguments).apply()?;
+    let policy = arguments.overrides.clone().apply()?;
     let options = Options { policy, progress: &bar, ..Options::default() };
     let conversion = convert::convert(&input, options)?;
     if let Some(directory) = &arguments.pack {
@@ -26,21 +25,6 @@ pub(crate) fn run(arguments: Convert, bar: Bar) -> Result<(), Failure> {
     drop(bar);
     report(&arguments, &conversion);
     Ok(())
-}
-
-/// What the command line says, over the policy file.
-fn overrides(arguments: &Convert) -> Overrides {
-    Overrides {
-        policy: arguments.policy.clone(),
-        enclave_size: arguments.enclave_size,
-        threads: arguments.threads,
-        listen: arguments.listen.clone(),
-        connect: arguments.connect.clone(),
-        stdin: arguments.stdin,
-        tty: arguments.tty,
-        debug: arguments.debug,
-        argv: arguments.argv.clone(),
-    }
 }
 
 fn bundle(
@@ -55,7 +39,7 @@ fn bundle(
     let place = scratch.path().join("pack");
     pack::write(conversion, &place)?;
     let pack = Pack::open(&place)?;
-    let options = BundleOptions { terminal: arguments.tty };
+    let options = BundleOptions { terminal: arguments.overrides.tty };
     let skipped = write_bundle(input, &conversion.root, &pack, options, directory, bar)?;
     report_skipped(skipped);
     Ok(())
