@@ -1,5 +1,6 @@
 //! The same random operations here and on a real tmpfs: every answer and the whole tree are the same.
 
+use super::random::Random;
 use crate::errno::Errno;
 use crate::fs::flags::AT_FDCWD;
 use crate::fs::testing::Arg::{N, P, S};
@@ -44,25 +45,6 @@ const TARGETS: &[&str] =
 
 /// Where the operations happen: so deep that no `..` of theirs reaches the real tree.
 const DEEP: &str = "/1/2/3/4/5/6/7/8/9/w";
-
-/// splitmix64
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
-        list[self.below(list.len())]
-    }
-}
 
 type Answer = Result<u64, i32>;
 
@@ -312,7 +294,7 @@ fn our_tree(task: &TestTask, directory: &str, prefix: &str, out: &mut Tree) {
 }
 
 fn run(seed: u64, steps: usize, task: &TestTask, real: &Path) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut history = Vec::new();
     for index in 0..steps {
         let (what, mine, its) = step(&mut random, task, real);

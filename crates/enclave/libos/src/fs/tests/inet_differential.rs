@@ -4,6 +4,7 @@
 //! on nothing else. Linux may deliver a little later than it returns; before each call the readiness of all
 //! sockets has to become the same on both sides.
 
+use super::random::Random;
 use crate::errno::Errno;
 use crate::fs::flags::O_NONBLOCK;
 use crate::fs::socket::inet::address::Family;
@@ -22,25 +23,6 @@ use std::time::{Duration, Instant};
 const SLOTS: usize = 6;
 const ROUNDS: u64 = 60;
 const STEPS: usize = 80;
-
-/// splitmix64
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-    fn is_one_of(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
 
 type Answer<T> = Result<T, i32>;
 
@@ -84,7 +66,7 @@ impl Round {
         let has_v6 = std::net::TcpListener::bind("[::1]:0").is_ok();
         Self {
             task: TestTask::empty(),
-            random: Random(seed),
+            random: Random::new(seed),
             pairs: Vec::new(),
             ports: [first, first + 1],
             ip: Ipv4Addr::new(127, a | 1, b, 9),

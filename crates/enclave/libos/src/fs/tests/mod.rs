@@ -6,6 +6,7 @@ mod differential;
 mod inet;
 mod inet_differential;
 mod outside;
+mod random;
 mod sockets;
 mod system;
 mod verified;
