@@ -332,4 +332,12 @@ fn a_verifier_of_the_administrator_decides_at_start() {
     let bad = run(Some("echo wrong program; exit 1"));
     assert!(bad.code != 0 && !bad.stdout.contains("stayed"), "{bad:?}");
     assert!(bad.stderr.contains("wrong program"), "{bad:?}");
+
+    // JSON has other spellings of the same setting: what was asked for at create counts at start.
+    let file = bundle.directory().join("config.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("ENCLAVE_RA_TYPE", "ENCLAVE_RA\\u005fTYPE")).unwrap();
+    let bad = run(Some("echo wrong program; exit 1"));
+    assert!(bad.code != 0 && !bad.stdout.contains("stayed"), "{bad:?}");
+    assert!(bad.stderr.contains("wrong program"), "{bad:?}");
 }

@@ -25,11 +25,10 @@ fn wrong(state: &State, operation: &'static str, expected: &'static str, got: St
 ///
 /// # Errors
 /// The container is not waiting, the program cannot be executed, or a hook failed (then it is killed).
-pub fn start(directory: &Directory) -> Result<()> {
-    let state = directory.state()?;
-    match directory.status(&state) {
+pub fn start(directory: &Directory, state: &State) -> Result<()> {
+    match directory.status(state) {
         Status::Created => {}
-        other => return Err(wrong(&state, "start", "created", other)),
+        other => return Err(wrong(state, "start", "created", other)),
     }
     gate::open(directory)?;
     let bytes = directory.read("config.json")?;
@@ -38,9 +37,9 @@ pub fn start(directory: &Directory) -> Result<()> {
         return Ok(());
     }
     let spec = Spec::parse(&directory.path().join("config.json"), &bytes)?;
-    let json = HookState::from(&state).json(state.pid, Status::Running);
+    let json = HookState::from(state).json(state.pid, Status::Running);
     hooks::run("poststart", &spec.hooks.poststart, &json).inspect_err(|_| {
-        if let Some(pidfd) = directory.pidfd(&state) {
+        if let Some(pidfd) = directory.pidfd(state) {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
     })

@@ -231,12 +231,15 @@ impl Route {
         rustix::net::send(&self.socket, &message.bytes, SendFlags::empty()).map(drop)
     }
 
-    /// Calls `each` with type and payload of every answer until the last; an error ends it.
-    fn receive(&self, mut each: impl FnMut(u16, &[u8])) -> std::result::Result<(), Errno> {
-        let mut buffer = vec![0u8; 32 << 10];
+    /// Calls `each` with type and payload of every answer until the last; an error ends it. `buffer` holds a datagram.
+    fn receive(
+        &self,
+        buffer: &mut [u8],
+        mut each: impl FnMut(u16, &[u8]),
+    ) -> std::result::Result<(), Errno> {
         loop {
             let (n, _) = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(&self.socket, &mut buffer, RecvFlags::empty())
+                rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::empty())
             })?;
             if answers(buffer.get(..n).unwrap_or_default(), &mut each)? {
                 return Ok(());
@@ -246,7 +249,7 @@ impl Route {
 
     fn call(&mut self, message: Message) -> std::result::Result<(), Errno> {
         self.send(message)?;
-        self.receive(|_, _| ())
+        self.receive(&mut [0; 4 << 10], |_, _| ())
     }
 
     fn bring_up(&mut self, index: u32) -> std::result::Result<(), Errno> {
@@ -261,7 +264,7 @@ impl Route {
         message.bytes.extend([0; 8]);
         self.send(message)?;
         let mut out = Vec::new();
-        self.receive(|kind, payload| {
+        self.receive(&mut vec![0; 32 << 10], |kind, payload| {
             if kind == RTM_NEWADDR {
                 out.extend(Address::parse(payload, index));
             }

@@ -74,6 +74,9 @@ pub struct EnclaveState {
     /// Lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mrsigner: Option<String>,
+    /// Whether the administrator's verifier is to look at its quote when it starts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attested_at_start: bool,
 }
 
 /// Status as the specification names it.

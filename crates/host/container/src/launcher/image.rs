@@ -96,12 +96,7 @@ impl Data {
     }
 
     fn put_program(&mut self, program: &[SockFilter]) -> u64 {
-        let mut bytes = Vec::with_capacity(program.len() * 8);
-        for instruction in program {
-            bytes.extend(instruction.code.to_le_bytes());
-            bytes.extend([instruction.jt, instruction.jf]);
-            bytes.extend(instruction.k.to_le_bytes());
-        }
+        let bytes: Vec<u8> = program.iter().flat_map(|it| it.to_bytes()).collect();
         let address = self.put(&bytes);
         // The kernel takes at most 4096 instructions; a longer program is refused before.
         let mut header = (program.len() as u64).to_le_bytes().to_vec();

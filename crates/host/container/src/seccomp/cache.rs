@@ -172,11 +172,7 @@ fn decode(bytes: &[u8], key: &[u8]) -> Option<Vec<SockFilter>> {
 
 fn encode(key: &[u8], program: &[SockFilter]) -> Vec<u8> {
     let mut rest = key.to_vec();
-    for instruction in program {
-        rest.extend(instruction.code.to_le_bytes());
-        rest.extend([instruction.jt, instruction.jf]);
-        rest.extend(instruction.k.to_le_bytes());
-    }
+    rest.extend(program.iter().flat_map(|instruction| instruction.to_bytes()));
     let mut out = MAGIC.to_vec();
     out.extend((key.len() as u32).to_le_bytes());
     out.extend((program.len() as u32 * 8).to_le_bytes());

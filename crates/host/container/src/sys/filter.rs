@@ -18,6 +18,14 @@ pub struct SockFilter {
     pub k: u32,
 }
 
+impl SockFilter {
+    /// As the kernel reads it, x86-64.
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        let ([a, b], [c, d, e, f]) = (self.code.to_le_bytes(), self.k.to_le_bytes());
+        [a, b, self.jt, self.jf, c, d, e, f]
+    }
+}
+
 #[repr(C)]
 struct SockFprog {
     len: u16,

@@ -5,7 +5,7 @@
 
 use super::Command;
 use crate::args::{Args, End, Opt, switch, value};
-use crate::enclave::attest;
+use crate::enclave::{attest, check_quote_type, hex};
 use crate::failure::{Failure, Outcome};
 use crate::global::Globals;
 use container::state::Directory;
@@ -64,14 +64,8 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
 
 /// Refuses by name what cannot be done.
 fn check(args: &Args) -> Result<(), Failure> {
-    if let Some(kind) = args.get("quote-type")
-        && !kind.eq_ignore_ascii_case("ecdsa")
-    {
-        let why = match kind.to_ascii_lowercase().starts_with("epid") {
-            true => ": Intel has retired EPID",
-            false => "",
-        };
-        return Err(Failure::new(format!("--quote-type: expected ecdsa, got {kind:?}{why}")));
+    if let Some(kind) = args.get("quote-type") {
+        check_quote_type("--quote-type", kind)?;
     }
     for option in ["spid", "subscription-key", "key"] {
         if args.get(option).is_some() {
@@ -91,7 +85,6 @@ fn check(args: &Args) -> Result<(), Failure> {
 /// What the report says, one line. It is the enclave's word to the host, not yet anybody's proof.
 fn told(report: &[u8; 432], emulated: bool, quote: Option<&[u8]>) -> Value {
     let body = Report::from_bytes(report).body;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     json!({
         "emulated": emulated,
         "mrenclave": hex(&body.mrenclave),

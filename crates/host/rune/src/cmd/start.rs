@@ -21,13 +21,13 @@ fn run(globals: &Globals, args: &Args) -> Outcome {
     let directory = Directory::open(&globals.root, args.only_word()?)?;
     let state = directory.state()?;
     let Some(manager) = super::create::manager() else {
-        life::start(&directory)?;
+        life::start(&directory, &state)?;
         at_start::check(&directory, &state)?;
         return Ok(0);
     };
     let pidfd = directory.pidfd(&state);
     let notify = Notify::listen(&directory, &manager, state.pid)?;
-    life::start(&directory)?;
+    life::start(&directory, &state)?;
     at_start::check(&directory, &state)?;
     if let (Some(notify), Some(pidfd)) = (notify, pidfd) {
         notify.wait(&pidfd)?;

@@ -5,11 +5,10 @@
 //! about itself, and the program runs while it is decided. It keeps an operator from running the wrong thing by
 //! mistake. What an outsider can rely on are keys that leave only for accepted sessions.
 
-use super::settings::Settings;
 use super::{attest, paths};
 use crate::failure::Failure;
+use container::life;
 use container::state::{Directory, State, Status};
-use container::{Spec, life};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -108,18 +107,8 @@ impl Verifier {
 /// # Errors
 /// It is not accepted, or nothing could be judged: it is killed in both cases.
 pub(crate) fn check(directory: &Directory, state: &State) -> Result<(), Failure> {
-    let Some(enclave) = &state.enclave else { return Ok(()) };
-    let config = directory.read("config.json")?;
-    // A search in the text first: the file is long, and few ask.
-    let has = |word: &[u8]| config.windows(word.len()).any(|it| it == word);
-    if !has(b"ENCLAVE_RA_TYPE") && !has(b"enclave.attestation.ra_type") {
-        return Ok(());
-    }
-    let mut spec = Spec::parse(&directory.path().join("config.json"), &config)?;
-    let asks = Settings::take(&mut spec)?.is_some_and(|it| it.is_attested_at_start);
-    if !asks {
-        return Ok(());
-    }
+    let asks = state.enclave.as_ref().filter(|enclave| enclave.attested_at_start);
+    let Some(enclave) = asks else { return Ok(()) };
     judge(directory, state, enclave.emulated).inspect_err(|_| {
         // It may have ended already.
         let _ = life::kill(directory, libc::SIGKILL, false);

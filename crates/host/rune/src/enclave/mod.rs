@@ -24,7 +24,7 @@ use needs::Doing;
 use pal::{EnclaveRuntime, Library};
 use rustix::fs::{Mode, OFlags, open};
 use settings::SGX;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, check_quote_type};
 use sgx::Sigstruct;
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -89,7 +89,7 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
         let emulated = library.is_emulated();
         let runtime = Runtime::Library(library);
         let launch = Launch { runtime, request, args, log_level };
-        enter(options, settings.kind, emulated, None, launch);
+        enter(options, settings, emulated, None, launch);
         return Ok(());
     }
     let machine = Machine::choose()?;
@@ -119,14 +119,14 @@ pub(crate) fn prepare(globals: &Globals, options: &mut Options) -> Result<(), Fa
     let emulated = machine.is_emulated();
     let runtime = Runtime::BuiltIn { pack, machine, options: options_inside };
     let launch = Launch { runtime, request, args, log_level };
-    enter(options, settings.kind, emulated, Some(&sigstruct), launch);
+    enter(options, settings, emulated, Some(&sigstruct), launch);
     Ok(())
 }
 
 /// Makes init-runelet the container's first process.
 fn enter(
     options: &mut Options,
-    kind: String,
+    settings: Settings,
     emulated: bool,
     sigstruct: Option<&Sigstruct>,
     launch: Launch,
@@ -136,10 +136,11 @@ fn enter(
         process.cwd = "/".into();
     }
     options.enclave = Some(EnclaveState {
-        kind,
+        kind: settings.kind,
         emulated,
         mrenclave: sigstruct.map(|sigstruct| hex(&sigstruct.enclavehash)),
         mrsigner: sigstruct.map(|sigstruct| hex(&sigstruct.mrsigner::<sgx::hash::Portable>())),
+        attested_at_start: settings.is_attested_at_start,
     });
     options.entry = Entry::InProcess(Box::new(move |inside| crate::runelet::run(inside, launch)));
 }
@@ -148,7 +149,7 @@ fn enter(
 /// it does.
 fn check_profile(options: &Options, ours: Option<Doing>) -> Result<(), Failure> {
     let Some(profile) = &options.spec.linux.seccomp else { return Ok(()) };
-    let filter = Filter::new(profile)?;
+    let filter = Filter::cached(profile, &options.root)?;
     if filter.listener.is_some() {
         return Err(Failure::new(
             "linux.seccomp: expected no SCMP_ACT_NOTIFY in an enclave container, got one",
@@ -259,7 +260,7 @@ fn log(globals: &Globals, asked: Option<&str>) -> urts::Log {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

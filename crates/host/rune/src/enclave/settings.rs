@@ -93,8 +93,10 @@ impl Settings {
             let value = spec.annotations.get(*annotation).filter(|v| !v.is_empty())?;
             Some((Source::Annotation, value.clone()))
         };
-        let is_attested_at_start =
-            get("ENCLAVE_RA_TYPE").map(|(_, kind)| ra_type(&kind)).transpose()?.unwrap_or(false);
+        let quote_type = get("ENCLAVE_RA_TYPE").map(|(_, kind)| kind);
+        if let Some(kind) = &quote_type {
+            check_quote_type("enclave.attestation.ra_type", kind)?;
+        }
         let log_level = get("ENCLAVE_RUNTIME_LOGLEVEL")
             .map(|(_, v)| if LEVELS.contains(&v.as_str()) { v } else { "info".to_owned() });
         let pack = spec.annotations.get(PACK).filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -108,17 +110,16 @@ impl Settings {
             args: get("ENCLAVE_RUNTIME_ARGS").map(|(_, v)| v.replace(',', " ")).unwrap_or_default(),
             log_level,
             pack,
-            is_attested_at_start,
+            is_attested_at_start: quote_type.is_some(),
         }))
     }
 }
 
-/// Whether remote attestation at start is asked for, by its quote type.
-fn ra_type(kind: &str) -> Result<bool, Failure> {
-    let field = "enclave.attestation.ra_type";
+/// Refuses every type of quote but ECDSA, by the field or option that names it.
+pub(crate) fn check_quote_type(field: &str, kind: &str) -> Result<(), Failure> {
     let lower = kind.to_ascii_lowercase();
     if lower == "ecdsa" {
-        return Ok(true);
+        return Ok(());
     }
     let why = if lower.starts_with("epid") { ": Intel has retired EPID" } else { "" };
     Err(Failure::new(format!("{field}: expected ecdsa, got {kind:?}{why}")))
