@@ -54,6 +54,7 @@ impl Served {
         image.env.push(self.env.into());
         let bundle = programs.bundle(&image, &self.rules(), key, directory)?;
         bundle.edit_config(as_docker_does)?;
+        bundle.join_host_network()?;
         Ok(bundle)
     }
 
@@ -70,7 +71,7 @@ impl Served {
     }
 }
 
-/// What Docker puts into every container, and the host's network.
+/// What Docker puts into every container.
 fn as_docker_does(config: &mut serde_json::Value) {
     config["hostname"] = json!("1f2e3d4c5b6a");
     if let Some(env) = config["process"]["env"].as_array_mut() {
@@ -85,9 +86,6 @@ fn as_docker_does(config: &mut serde_json::Value) {
                 "destination": file, "source": file, "type": "bind", "options": ["rbind", "rprivate"],
             }));
         }
-    }
-    if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
-        namespaces.retain(|namespace| namespace["type"] != "network");
     }
 }
 

@@ -12,10 +12,10 @@ mod refusals;
 mod verifier;
 
 use container::{Container, Served};
-use fixtures::{Programs, checked};
+use fixtures::{Programs, checked, free_port};
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use verifier::Verifier;
@@ -92,11 +92,6 @@ pub fn run(programs: &Path, directory: &Path, tell: Tell<'_>) -> Result<()> {
     verifier.refuses_instance(relay.address, &instance, tell)?;
     drop(again);
     refusals::of_other_enclaves(&verifier, &rune, &key, directory, tell)
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> io::Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
 }
 
 /// A running inclavared.

@@ -2,8 +2,9 @@
 
 use crate::container::{Container, Served, refused_environment};
 use crate::verifier::Verifier;
-use crate::{Relay, Result, Tell, free_port};
+use crate::{Relay, Result, Tell};
 use fixtures::Programs;
+use fixtures::free_port;
 use std::net::SocketAddr;
 use std::path::Path;
 

@@ -6,14 +6,14 @@ use attestation::crypto::Default as Crypto;
 use attestation::{Now, Policy, TrustAnchor, VerifiedCollateral, Verifier};
 use e2e::{MODES, Workbench};
 use emulated_platform::{Collateral, CollateralSettings, DEFAULT_DIRECTORY, Issued, Platform};
-use fixtures::{Bundle, Image, Tree, checked, fresh_id};
+use fixtures::{Bundle, Image, Tree, checked, free_port, fresh_id};
 use rats_tls::compat::{self, CompatAppraiser};
 use rats_tls::{Fixed, Party, PolicyAppraiser, SessionError, Stream};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
@@ -102,11 +102,6 @@ fn tree() -> Tree {
     tree
 }
 
-/// A port of this host that nobody listens at now.
-fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A running container on the host's network. It is killed with this value.
 struct Container {
     child: Child,
@@ -123,12 +118,7 @@ impl Drop for Container {
 
 impl Container {
     fn start(bundle: &Bundle, mode: &str) -> Self {
-        bundle
-            .edit_config(|config| {
-                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-                namespaces.retain(|namespace| namespace["type"] != "network");
-            })
-            .unwrap();
+        bundle.join_host_network().unwrap();
         let id = fresh_id();
         let mut command = bundle.programs().rune();
         command.arg("run").arg("--bundle").arg(bundle.directory()).arg(&id);
@@ -249,7 +239,7 @@ fn the_end_of_the_attester_is_the_end_of_the_container() {
 fn an_unmodified_server_is_reached_from_outside() {
     let Some(workbench) = Workbench::new() else { return };
     let lab = Lab::new();
-    let port = free_port();
+    let port = free_port().unwrap();
     let policy =
         |more: &str| format!("{more}[attester]\nlisten = {port}\nforward = \"127.0.0.1:8080\"\n");
     let serve = ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"];
@@ -319,7 +309,7 @@ fn two_enclaves_prove_themselves_to_each_other() {
     let (lab, rules) = (Lab::new(), signer(&workbench));
     let serve = ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"];
     for is_mutual in [false, true] {
-        let port = free_port();
+        let port = free_port().unwrap();
         let mut server = tree();
         lab.add_to(&mut server, &rules);
         let mut policy = format!("[attester]\nlisten = {port}\nforward = \"127.0.0.1:8080\"\n");
@@ -351,12 +341,7 @@ fn two_enclaves_prove_themselves_to_each_other() {
         );
         let image = Image::new("client:test", client, &["sh", "-c", &script]);
         let client = workbench.bundle(&format!("client-{is_mutual}"), &image, &rules);
-        client
-            .edit_config(|config| {
-                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-                namespaces.retain(|namespace| namespace["type"] != "network");
-            })
-            .unwrap();
+        client.join_host_network().unwrap();
 
         let mut container = Container::start(&server, "fast");
         container.says("listening on");

@@ -1,26 +1,15 @@
 //! Programs of an enclave that are reached from outside, and that reach out, by the rules of the manifest.
 
 use e2e::{MODES, PATIENCE, Running, Workbench};
-use fixtures::{Bundle, Image, checked, outcome};
+use fixtures::{Bundle, Image, checked, free_port, outcome};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// Has the container in the network of this test.
 fn in_our_network(bundle: Bundle) -> Bundle {
-    bundle
-        .edit_config(|config| {
-            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-            namespaces.retain(|namespace| namespace["type"] != "network");
-        })
-        .unwrap();
+    bundle.join_host_network().unwrap();
     bundle
 }
 
@@ -58,7 +47,7 @@ fn reach(port: u16) -> TcpStream {
 #[test]
 fn a_web_server_is_reached_at_a_listed_port() {
     let Some(workbench) = Workbench::new() else { return };
-    let port = free_port();
+    let port = free_port().unwrap();
     let script = format!("mkdir /www; echo hello >/www/file; exec httpd -f -p {port} -h /www");
     let bundle = in_our_network(workbench.busybox("httpd", &script, &listen_on(port)));
     for mode in MODES {
@@ -81,7 +70,7 @@ fn a_web_server_is_reached_at_a_listed_port() {
 #[test]
 fn without_a_rule_a_server_is_reached_from_inside_only_and_the_log_says_why() {
     let Some(workbench) = Workbench::new() else { return };
-    let port = free_port();
+    let port = free_port().unwrap();
     let script = format!(
         "mkdir /www; echo hello >/www/file; httpd -p {port} -h /www\n\
          wget -q -O - http://127.0.0.1:{port}/file\n\
@@ -147,7 +136,7 @@ fn own_address() -> Option<Ipv4Addr> {
 #[test]
 fn two_hundred_connections_at_once_are_served() {
     let Some(workbench) = Workbench::new() else { return };
-    let port = free_port();
+    let port = free_port().unwrap();
     let arguments = ["serve", &port.to_string()];
     let Some(bundle) = net(&workbench, "many", &arguments, &listen_on(port)) else { return };
     let _running = Running::start(&bundle);
@@ -173,7 +162,7 @@ fn two_hundred_connections_at_once_are_served() {
 #[test]
 fn a_peer_that_does_not_read_is_waited_for_and_loses_nothing() {
     let Some(workbench) = Workbench::new() else { return };
-    let port = free_port();
+    let port = free_port().unwrap();
     let arguments = ["serve", &port.to_string()];
     let Some(bundle) = net(&workbench, "pressure", &arguments, &listen_on(port)) else { return };
     let _running = Running::start(&bundle);
@@ -208,7 +197,7 @@ fn a_peer_that_does_not_read_is_waited_for_and_loses_nothing() {
 #[test]
 fn a_wait_in_accept_ends_with_a_signal_and_no_peer_is_on_loopback() {
     let Some(workbench) = Workbench::new() else { return };
-    let port = free_port();
+    let port = free_port().unwrap();
     let arguments = ["wait", &port.to_string()];
     let Some(bundle) = net(&workbench, "accept", &arguments, &listen_on(port)) else { return };
     let mut running = Running::start(&bundle);

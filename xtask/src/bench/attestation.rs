@@ -1,6 +1,6 @@
 //! Verifying an SGX quote, against the crate dcap-qvl with ring.
 
-use super::figure::{Figure, Target};
+use super::figure::{Figure, Target, numbers};
 use crate::run::{Result, cargo, output};
 
 pub(super) fn run() -> Result<Vec<Figure>> {
@@ -21,12 +21,7 @@ pub(super) fn run() -> Result<Vec<Figure>> {
 
 /// `name ours peer ratio signatures`, times in µs and the ratio peer / ours, the median of pairs.
 fn figure(lines: &str, name: &str, what: &str, target: Target) -> Option<Figure> {
-    let mut words =
-        lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.split(' ');
-    let ours: f64 = words.next()?.parse().ok()?;
-    words.next()?;
-    let ratio: f64 = words.next()?.parse().ok()?;
-    let signatures: u32 = words.next()?.parse().ok()?;
+    let [ours, _, ratio, signatures] = numbers(lines, name)?;
     Some(Figure {
         name: format!("quote, {what}, {signatures} signatures"),
         unit: "us",

@@ -2,6 +2,13 @@
 
 use serde_json::json;
 
+/// The numbers of a bench's line `name number number …`; None if there is no such line with so many.
+pub(super) fn numbers<const N: usize>(lines: &str, name: &str) -> Option<[f64; N]> {
+    let rest = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    let all: Option<Vec<f64>> = rest.split(' ').take(N).map(|word| word.parse().ok()).collect();
+    all?.try_into().ok()
+}
+
 /// Which side of the target is good.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {

@@ -1,6 +1,6 @@
 //! inclavared against haproxy with splicing: the same routing, one thread each.
 
-use super::figure::{Figure, Target};
+use super::figure::{Figure, Target, numbers};
 use crate::run::{Result, cargo, output, pass, programs};
 
 /// Most memory with 9,000 idle connections, in megabytes.
@@ -39,10 +39,7 @@ fn figure(
     unit: &'static str,
     target: Target,
 ) -> Option<Figure> {
-    let mut words =
-        lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.split(' ');
-    let ours: f64 = words.next()?.parse().ok()?;
-    let ratio: f64 = words.next()?.parse().ok()?;
+    let [ours, ratio] = numbers(lines, name)?;
     // From the median of the paired ratios: the peer's own median was taken under another load.
     let peer = ours / ratio;
     Some(Figure { name: what, unit, ours, peer, peer_name: "haproxy, splicing".into(), target })

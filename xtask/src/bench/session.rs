@@ -1,6 +1,6 @@
 //! What attestation adds to a TLS session.
 
-use super::figure::{Figure, Target};
+use super::figure::{Figure, Target, numbers};
 use crate::run::{Result, cargo, output};
 
 /// Most that attestation may add to a handshake, in microseconds.
@@ -15,7 +15,7 @@ pub(super) fn run() -> Result<Vec<Figure>> {
 
 fn figures(lines: &str) -> Option<Vec<Figure>> {
     let figure = |name: &str, what: &str, unit, target: fn(f64) -> Target| {
-        let (ours, peer) = values(lines, name)?;
+        let [ours, peer] = numbers(lines, name)?;
         let (name, peer_name) = (what.to_owned(), "TLS 1.3 by rustls".to_owned());
         Some(Figure { name, unit, ours, peer, peer_name, target: target(peer) })
     };
@@ -30,13 +30,6 @@ fn figures(lines: &str) -> Option<Vec<Figure>> {
         figure("sessions", "sessions, both ends on one machine", "1/s", |_| Target::None)?,
         figure("idle-kib", "memory of an idle end", "KiB", |_| Target::None)?,
     ])
-}
-
-/// `name ours peer`
-fn values(lines: &str, name: &str) -> Option<(f64, f64)> {
-    let mut words =
-        lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.split(' ');
-    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
 #[cfg(test)]
