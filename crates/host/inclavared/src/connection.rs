@@ -1,5 +1,6 @@
 //! The life of a connection: hello, route, container, relay.
 
+use crate::address::Address;
 use crate::hello::{ClientHello, Hello};
 use crate::limits::{Limits, Place};
 use crate::listener::Incoming;
@@ -8,9 +9,10 @@ use crate::name::Name;
 use crate::refusal::{Log, Refusal};
 use crate::relay::{End, Patience, Relay};
 use crate::routes::Routes;
-use crate::socket::Socket;
+use crate::socket::{self, Socket};
 use core::time::Duration;
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -62,75 +64,69 @@ impl Drop for Counted {
     }
 }
 
-/// Serves a connection, if there may be another one, in a task of its own.
+/// Serves a connection, if there may be another one: now, as far as nothing has to be waited for, and then in a
+/// task of its own.
 pub(crate) fn start(incoming: Incoming, shared: &Arc<Shared>, held: &Held) {
-    let Incoming { fd, peer, source, is_tcp } = incoming;
+    let Incoming { fd, peer, source, .. } = incoming;
     let place = match shared.limits.enter(source) {
         Ok(place) => place,
         Err(refusal) => return shared.log.refused(&shared.metrics, &peer, &refusal),
     };
     shared.metrics.accepted();
     let counted = Counted { shared: shared.clone(), _place: place, _held: held.clone() };
-    if is_tcp {
-        // Else what is passed on in two pieces waits for an acknowledgement of the first.
-        let _ = socket2::SockRef::from(&fd).set_tcp_nodelay(true);
-    }
-    let socket = match Socket::new(fd) {
+    let mut hello = Hello::default();
+    // A hello follows the connection closely, and a container on this host takes it at once: mostly neither a
+    // timer nor a wait is needed, nor the runtime before there is something to relay.
+    let begun = begin(fd.as_fd(), &mut hello, shared);
+    let verifier = match Socket::new(fd) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "accept"),
     };
     tokio::spawn(async move {
         let shared = &counted.shared;
-        match open(&socket, shared).await {
-            Ok(opened) => opened.relay(socket, &peer, shared).await,
+        let opened = match begun {
+            Ok(Some(reached)) => reached.taken(shared).await,
+            Ok(None) => open(&verifier, hello, shared).await,
+            Err(refusal) => Err(refusal),
+        };
+        match opened {
+            Ok(opened) => opened.relay(verifier, &peer, shared).await,
             Err(refusal) => {
                 shared.log.refused(&shared.metrics, &peer, &refusal);
                 if let Some(record) = refusal.record() {
                     // Who does not read it does not get it.
-                    let _ = socket.try_send(&record);
-                    let _ = socket.end();
+                    let _ = verifier.try_send(&record);
+                    let _ = verifier.end();
                 }
             }
         }
     });
 }
 
-/// A connection to a container.
-struct Opened {
-    name: Name,
-    container: Socket,
-    /// Of the hello, what the container did not take at once.
-    rest: Vec<u8>,
+/// Reads what has come of the hello, and passes it on if it is whole.
+fn begin(
+    verifier: BorrowedFd<'_>,
+    hello: &mut Hello,
+    shared: &Shared,
+) -> Result<Option<Reached>, Refusal> {
+    let mut buffer = [0; FIRST_READ];
+    match socket::receive(verifier, &mut buffer) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        came => match take(hello, &buffer, came)? {
+            Some(asked) => Reached::new(&asked, core::mem::take(hello), shared).map(Some),
+            None => Ok(None),
+        },
+    }
 }
 
-/// Reads the hello, and passes it on to the container that it names.
-async fn open(verifier: &Socket, shared: &Shared) -> Result<Opened, Refusal> {
-    let mut hello = Hello::default();
+/// Reads the rest of the hello, and passes it on.
+async fn open(verifier: &Socket, mut hello: Hello, shared: &Shared) -> Result<Reached, Refusal> {
     let read = timeout(shared.times.hello, read(verifier, &mut hello)).await;
     let asked = read.unwrap_or_else(|_| {
         let because = format!("{:?} were over", shared.times.hello);
         Err(Refusal::hello_incomplete(hello.bytes().len(), &because))
     })?;
-    let name = route(&asked)?;
-    let address = shared.routes.find(&name);
-    let address =
-        address.ok_or_else(|| Refusal::unknown(&name.to_string(), shared.routes.count()))?;
-    let bytes = hello.into_bytes();
-    let reach = async {
-        let container = Socket::connect(&address)?;
-        let sent = container.send(&bytes).await?;
-        io::Result::Ok((container, sent))
-    };
-    let refused =
-        |error: &dyn core::fmt::Display| Refusal::container(&name.to_string(), &address, error);
-    match timeout(shared.times.connect, reach).await {
-        Ok(Ok((container, sent))) => {
-            let rest = bytes[sent..].to_vec();
-            Ok(Opened { name, container, rest })
-        }
-        Ok(Err(error)) => Err(refused(&error)),
-        Err(_) => Err(refused(&format!("nothing in {:?}", shared.times.connect))),
-    }
+    Reached::new(&asked, hello, shared)?.taken(shared).await
 }
 
 /// Reads until the hello is whole.
@@ -138,16 +134,24 @@ async fn read(verifier: &Socket, hello: &mut Hello) -> Result<ClientHello, Refus
     let mut buffer = [0; FIRST_READ];
     loop {
         let most = hello.room().min(FIRST_READ);
-        let count = verifier
-            .receive(&mut buffer[..most])
-            .await
-            .map_err(|error| Refusal::hello_incomplete(hello.bytes().len(), &error.to_string()))?;
-        if count == 0 {
-            return Err(Refusal::hello_incomplete(hello.bytes().len(), "the end"));
-        }
-        if let Some(asked) = hello.read(&buffer[..count])? {
+        let came = verifier.receive(&mut buffer[..most]).await;
+        if let Some(asked) = take(hello, &buffer, came)? {
             return Ok(asked);
         }
+    }
+}
+
+/// What the verifier asks for, if with these bytes its hello is whole.
+fn take(
+    hello: &mut Hello,
+    buffer: &[u8],
+    came: io::Result<usize>,
+) -> Result<Option<ClientHello>, Refusal> {
+    let incomplete = |because: &str| Refusal::hello_incomplete(hello.bytes().len(), because);
+    match came {
+        Err(error) => Err(incomplete(&error.to_string())),
+        Ok(0) => Err(incomplete("the end")),
+        Ok(count) => Ok(hello.read(&buffer[..count])?),
     }
 }
 
@@ -163,13 +167,54 @@ fn route(asked: &ClientHello) -> Result<Name, Refusal> {
     name.parse().map_err(|error| Refusal::name(name, &error))
 }
 
-impl Opened {
+/// A container, and the hello that goes to it.
+struct Reached {
+    name: Name,
+    address: Address,
+    container: Socket,
+    hello: Vec<u8>,
+    /// Of the hello; 0: perhaps it is not connected yet.
+    sent: usize,
+}
+
+impl Reached {
+    /// The container that the hello names.
+    fn new(asked: &ClientHello, hello: Hello, shared: &Shared) -> Result<Self, Refusal> {
+        let name = route(asked)?;
+        let address = shared.routes.find(&name);
+        let address =
+            address.ok_or_else(|| Refusal::unknown(&name.to_string(), shared.routes.count()))?;
+        let hello = hello.into_bytes();
+        match Socket::connect(&address, &hello) {
+            Ok((container, sent)) => Ok(Self { name, address, container, hello, sent }),
+            Err(error) => Err(Refusal::container(&name.to_string(), &address, &error)),
+        }
+    }
+
+    /// Waits until it has taken something.
+    async fn taken(mut self, shared: &Shared) -> Result<Self, Refusal> {
+        if self.sent > 0 {
+            return Ok(self);
+        }
+        let refused = |error: &dyn core::fmt::Display| {
+            Refusal::container(&self.name.to_string(), &self.address, error)
+        };
+        match timeout(shared.times.connect, self.container.send(&self.hello)).await {
+            Ok(Ok(sent)) => self.sent = sent,
+            Ok(Err(error)) => return Err(refused(&error)),
+            Err(_) => return Err(refused(&format!("nothing in {:?}", shared.times.connect))),
+        }
+        Ok(self)
+    }
+
     async fn relay(self, verifier: Socket, peer: &str, shared: &Shared) {
-        let Self { name, container, rest } = self;
+        let Self { name, container, hello, sent, .. } = self;
         shared.metrics.relayed();
         tracing::debug!(%peer, container = %name, "relaying");
         let patience = Patience { idle: shared.times.idle, half_open: shared.times.half_open };
-        match Relay::new(verifier, container, &rest, patience, &shared.metrics).await {
+        let relay = Relay::new(verifier, container, &hello[sent..], patience, &shared.metrics);
+        drop(hello);
+        match relay.await {
             Ok(End::Closed) => tracing::debug!(%peer, container = %name, "closed"),
             Ok(end @ (End::Idle | End::HalfOpen)) => {
                 shared.metrics.timed_out();

@@ -98,6 +98,11 @@ impl Listener {
     pub(crate) fn open(&self) -> io::Result<Acceptor> {
         let fd = self.fd.try_clone()?;
         let is_tcp = SockRef::from(&fd).local_addr()?.as_socket().is_some();
+        if is_tcp {
+            // Else what is passed on in two pieces waits for an acknowledgement of the first. Linux gives it to
+            // each socket that is accepted.
+            SockRef::from(&fd).set_tcp_nodelay(true)?;
+        }
         Ok(Acceptor { fd: Watched::new(fd)?, is_tcp })
     }
 }
@@ -165,6 +170,19 @@ mod tests {
         let first = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let second = Listener::bind(&first.name().parse().unwrap()).unwrap();
         assert_eq!(first.name(), second.name());
+    }
+
+    #[test]
+    fn an_accepted_connection_passes_on_small_pieces_at_once() {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let acceptor = listener.open().unwrap();
+            let address = listener.name().strip_prefix("tcp:").unwrap();
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let incoming = acceptor.accept().await.unwrap();
+            assert!(SockRef::from(&incoming.fd).tcp_nodelay().unwrap());
+        });
     }
 
     #[test]

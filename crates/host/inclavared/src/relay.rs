@@ -196,6 +196,11 @@ impl Direction {
                 By::Splice => ready!(self.poll_splice(context, from))?,
                 By::Copy | By::OnlyCopy => ready!(self.poll_copy(context, from, to))?,
             }
+            if self.is_last {
+                // Nobody waits for an end as one does for an answer: whatever else there is to do comes first.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use socket2::{Domain, Type};
 use std::io::{self, ErrorKind};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// A socket.
 #[derive(Debug)]
@@ -19,33 +19,29 @@ impl Socket {
         Watched::new(fd).map(Self)
     }
 
-    /// Begins to connect; the first [`send`](Self::send) says whether it went well.
-    pub(crate) fn connect(address: &Address) -> io::Result<Self> {
+    /// Begins to connect, and sends at once what can be sent at once; after 0 bytes the next [`send`](Self::send)
+    /// says whether it went well.
+    pub(crate) fn connect(address: &Address, first: &[u8]) -> io::Result<(Self, usize)> {
         let target = address.to_socket()?;
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = socket2::Socket::new(Domain::from(i32::from(target.family())), kind, None)?;
         if matches!(address, Address::Tcp(_)) {
+            // Else what is passed on in two pieces waits for an acknowledgement of the first.
             socket.set_tcp_nodelay(true)?;
         }
         match socket.connect(&target) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
-                Err(error)
+                return Err(error);
             }
-            _ => Self::new(socket.into()),
+            _ => {}
         }
+        let sent = try_send(socket.as_fd(), first)?;
+        Ok((Self::new(socket.into())?, sent))
     }
 
     /// Sends now what can be sent now; 0 if nothing can, or the connection is not there yet.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        match send(self.0.fd(), bytes) {
-            // ENOTCONN: as vsock says that it is still connecting.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) =>
-            {
-                Ok(0)
-            }
-            done => done,
-        }
+        try_send(self.0.fd(), bytes)
     }
 
     /// Sends some bytes, as soon as some can be sent; also waits for the connection.
@@ -102,12 +98,23 @@ impl Socket {
     }
 }
 
+fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    match send(fd, bytes) {
+        // ENOTCONN: as vsock says that it is still connecting.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+            Ok(0)
+        }
+        done => done,
+    }
+}
+
 /// Sends some bytes.
 pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(fd, bytes, SendFlags::NOSIGNAL)?)
 }
 
-fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+/// Receives some bytes; 0: the peer has ended its direction.
+pub(crate) fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     loop {
         match rustix::net::recv(fd, &mut *into, RecvFlags::empty()) {
             Err(Errno::INTR) => {}

@@ -1,7 +1,8 @@
 //! A thread that accepts and relays, on a runtime of its own.
 
-use crate::connection::{self, Held, Shared};
+use crate::connection::{self, Held, Shared, Times};
 use crate::listener::{Acceptor, Listener};
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,12 @@ use tokio::sync::watch;
 
 /// How long a thread waits after accepting failed: no descriptors, or no memory, now.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that a thread accepts in a row before it relays, each with what [`connection::start`] does at once.
+const BATCH: u64 = 16;
+
+/// Time-outs that are shorter than twice this are for tests.
+const SHORTEST_TICK: Duration = Duration::from_millis(100);
 
 /// Accepts at all listeners until `drain` says so, and relays what it accepted until the process ends.
 ///
@@ -29,8 +36,18 @@ pub fn run(
         // The copies alone are closed when this drains.
         drop((listeners, held));
         // Connections are tasks; the process ends when they have.
-        core::future::pending().await
+        match tick(&shared.times).await {}
     })
+}
+
+/// Keeps a timer that ends before any that a connection sets. The runtime wakes itself, by a write to an eventfd and
+/// the event that follows, whenever one is set that is to end first: that was twice in the life of a connection.
+async fn tick(times: &Times) -> Infallible {
+    let shortest = times.hello.min(times.connect).min(times.idle).min(times.half_open);
+    let period = (shortest / 2).max(SHORTEST_TICK);
+    loop {
+        tokio::time::sleep(period).await;
+    }
 }
 
 async fn accept(
@@ -39,7 +56,10 @@ async fn accept(
     held: Held,
     mut drain: watch::Receiver<bool>,
 ) {
-    loop {
+    for count in 1_u64.. {
+        if count % BATCH == 0 {
+            tokio::task::yield_now().await;
+        }
         let incoming = tokio::select! {
             biased;
             _ = drain.wait_for(|is_draining| *is_draining) => break,
