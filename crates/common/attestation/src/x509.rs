@@ -17,7 +17,7 @@ mod read;
 pub use certificate::{BasicConstraints, Certificate, Extension, KeyUsage, common_name};
 pub use crl::{Crl, Serial, SignedCrl};
 pub use pck::{PckExtension, SgxType};
-pub use pem::{MAX_CHAIN, PemError, chain};
+pub use pem::{MAX_CHAIN, PemError, chain, one};
 
 use crate::crypto::Algorithm;
 

@@ -15,7 +15,7 @@ use attestation::anchor::AnchorError;
 use attestation::collateral::{CollateralError, MAX_COLLATERAL_BYTES};
 use attestation::crypto::Ring;
 use attestation::policy::{Level, MAX_POLICY_BYTES, PolicyError};
-use attestation::x509::PemError;
+use attestation::x509::{self, PemError};
 use attestation::{Collateral, Now, Policy, TrustAnchor, Verifier};
 use core::fmt;
 use std::fs::File;
@@ -151,14 +151,8 @@ fn host_time() -> Now {
 }
 
 fn anchor(path: &Path) -> Result<TrustAnchor, SetupError> {
-    let mut der = read(path, MAX_ROOT_BYTES)?;
-    if der.starts_with(b"-----BEGIN") {
-        let chain = attestation::x509::chain(&der);
-        let chain = chain.map_err(|error| SetupError::Pem(path.into(), error))?;
-        let [only] = <[Vec<u8>; 1]>::try_from(chain)
-            .map_err(|chain| SetupError::Chain { path: path.into(), got: chain.len() })?;
-        der = only;
-    }
+    let der = x509::one(read(path, MAX_ROOT_BYTES)?);
+    let der = der.map_err(|error| SetupError::Pem(path.into(), error))?;
     TrustAnchor::from_der(&der, &Ring).map_err(|error| SetupError::Root(path.into(), error))
 }
 
@@ -211,15 +205,8 @@ pub enum SetupError {
         /// The level.
         got: Level,
     },
-    /// A root that is not PEM.
+    /// A root that begins like PEM and is not one certificate in it.
     Pem(PathBuf, PemError),
-    /// More certificates than the one root.
-    Chain {
-        /// Their file.
-        path: PathBuf,
-        /// How many.
-        got: usize,
-    },
     /// A certificate that is no root.
     Root(PathBuf, AnchorError),
     /// Collateral that is none.
@@ -256,9 +243,6 @@ impl fmt::Display for SetupError {
                 write!(f, "{}: level: expected bound, got {got}", path.display())
             }
             Self::Pem(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Chain { path, got } => {
-                write!(f, "{}: expected one certificate, got {got}", path.display())
-            }
             Self::Root(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Collateral(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Unverified { path, failed } => {

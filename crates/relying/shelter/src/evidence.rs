@@ -100,13 +100,7 @@ pub(crate) fn examine<T>(
 /// The one certificate in a file, DER or PEM, as DER.
 pub(crate) fn certificate(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = files::read(path, MOST_ENDORSEMENT)?;
-    if !bytes.starts_with(b"-----BEGIN") {
-        x509::Certificate::parse(&bytes).map_err(in_file(path))?;
-        return Ok(bytes);
-    }
-    let mut chain = x509::chain(&bytes).map_err(in_file(path))?;
-    match (chain.pop(), chain.len()) {
-        (Some(der), 0) => Ok(der),
-        (_, more) => Err(in_file(path)(format!("expected one certificate, got {}", more + 1))),
-    }
+    let der = x509::one(bytes).map_err(in_file(path))?;
+    x509::Certificate::parse(&der).map_err(in_file(path))?;
+    Ok(der)
 }

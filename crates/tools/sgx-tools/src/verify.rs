@@ -38,19 +38,8 @@ pub(crate) fn run(arguments: &VerifyQuote, say: Say) -> Result<(), Failure> {
 
 /// One root certificate, PEM or DER.
 pub(crate) fn root(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = file::read(path)?;
-    if !bytes.starts_with(b"-----") {
-        return Ok(bytes);
-    }
-    let mut chain = x509::chain(&bytes).map_err(Failure::undone)?;
-    match (chain.pop(), chain.len()) {
-        (Some(root), 0) => Ok(root),
-        (_, others) => Err(Failure::Undone(format!(
-            "{}: expected one root certificate, got {}",
-            path.display(),
-            others + 1
-        ))),
-    }
+    x509::one(file::read(path)?)
+        .map_err(|error| Failure::Undone(format!("{}: {error}", path.display())))
 }
 
 fn now(at: Option<u64>) -> Result<Now, Failure> {

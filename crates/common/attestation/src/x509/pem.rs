@@ -34,6 +34,11 @@ pub enum PemError {
         /// Where it begins, in bytes.
         offset: usize,
     },
+    /// Another number of certificates than the one that was wanted.
+    NotOne {
+        /// How many.
+        got: usize,
+    },
 }
 
 impl fmt::Display for PemError {
@@ -50,6 +55,7 @@ impl fmt::Display for PemError {
             Self::Base64 { offset } => {
                 write!(f, "PEM: the certificate at offset {offset} is not base64 in lines of 64")
             }
+            Self::NotOne { got } => write!(f, "expected one certificate, got {got}"),
         }
     }
 }
@@ -94,6 +100,20 @@ pub fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     if certificates.is_empty() { Err(PemError::Empty) } else { Ok(certificates) }
 }
 
+/// The one certificate of a file, DER or PEM, as DER. What is not PEM is given back unlooked at.
+///
+/// # Errors
+///
+/// [`PemError`], for PEM.
+pub fn one(bytes: Vec<u8>) -> Result<Vec<u8>, PemError> {
+    if !bytes.starts_with(b"-----") {
+        return Ok(bytes);
+    }
+    let [only] = <[Vec<u8>; 1]>::try_from(chain(&bytes)?)
+        .map_err(|chain| PemError::NotOne { got: chain.len() })?;
+    Ok(only)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +128,15 @@ mod tests {
             chain(text.as_bytes()),
             Ok(alloc::vec![alloc::vec![0, 1, 2], alloc::vec![3, 4, 5]])
         );
+    }
+
+    #[test]
+    fn one_certificate_is_der_or_pem_and_no_more_than_one() {
+        assert_eq!(one(ONE.into()), Ok(alloc::vec![0, 1, 2]));
+        // Whether it is a certificate is for the parser of certificates to say.
+        assert_eq!(one(b"x".to_vec()), Ok(b"x".to_vec()));
+        assert_eq!(one(ONE.repeat(2).into()), Err(PemError::NotOne { got: 2 }));
+        assert_eq!(one(b"-----BEGIN".to_vec()), Err(PemError::Unexpected { offset: 0 }));
     }
 
     #[test]
