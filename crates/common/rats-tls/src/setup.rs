@@ -98,8 +98,7 @@ impl Setup {
         }
         let path = self.collateral.as_deref();
         let path = path.ok_or(needs("collateral", "it is to be sent with the evidence"))?;
-        collateral(path)?;
-        Ok(Arc::new(device.endorsements(read(path, MAX_COLLATERAL_BYTES)?)))
+        Ok(Arc::new(device.endorsements(endorsements(path)?)))
     }
 
     /// A party of these two, at this end.
@@ -156,9 +155,22 @@ fn anchor(path: &Path) -> Result<TrustAnchor, SetupError> {
     TrustAnchor::from_der(&der, &Ring).map_err(|error| SetupError::Root(path.into(), error))
 }
 
-fn collateral(path: &Path) -> Result<Collateral, SetupError> {
+/// Collateral to send: the bytes of a file that are collateral. Whether it is genuine is for the peer to say.
+///
+/// # Errors
+/// The file cannot be read, or is none.
+pub fn endorsements(path: &Path) -> Result<Vec<u8>, SetupError> {
     let bytes = read(path, MAX_COLLATERAL_BYTES)?;
-    Collateral::from_json(&bytes)
+    parse_collateral(path, &bytes)?;
+    Ok(bytes)
+}
+
+fn collateral(path: &Path) -> Result<Collateral, SetupError> {
+    parse_collateral(path, &read(path, MAX_COLLATERAL_BYTES)?)
+}
+
+fn parse_collateral(path: &Path, bytes: &[u8]) -> Result<Collateral, SetupError> {
+    Collateral::from_json(bytes)
         .map_err(|error| SetupError::Collateral(path.into(), Box::new(error)))
 }
 
@@ -255,3 +267,42 @@ impl fmt::Display for SetupError {
 }
 
 impl core::error::Error for SetupError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emulated_platform::{Collateral, CollateralSettings, Dates, Issued, Root, Settings};
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    use std::thread;
+
+    fn root() -> Root {
+        let cpu = sgx::keys::Platform {
+            root: [1; 16],
+            seal_fuses: [1; 16],
+            owner_epoch: [1; 16],
+            cpusvn: sgx::report::EMULATED_CPUSVN,
+        };
+        Root::new(&cpu, Dates::default()).unwrap()
+    }
+
+    fn json() -> Vec<u8> {
+        let (settings, issued) = (CollateralSettings::default(), Issued::at(1_800_000_000));
+        let issued = Collateral::issue(&root(), Settings::default().ca, &settings, issued);
+        serde_json::to_vec(&issued.unwrap()).unwrap()
+    }
+
+    /// A second reading of a pipe gives nothing.
+    #[test]
+    fn the_collateral_that_is_sent_is_the_one_that_was_checked() {
+        let json = json();
+        let (pipe, mut writer) = io::pipe().unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", pipe.as_raw_fd()));
+        let sent = thread::scope(|scope| {
+            let json = &json;
+            scope.spawn(move || writer.write_all(json).unwrap());
+            endorsements(&path).unwrap()
+        });
+        assert_eq!(sent, json);
+    }
+}
