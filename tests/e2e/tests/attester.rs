@@ -223,7 +223,8 @@ fn a_session_within_one_enclave() {
 fn the_end_of_the_attester_is_the_end_of_the_container() {
     let Some(workbench) = Workbench::new() else { return };
     let mut tree = tree();
-    tree.file("policy.toml", 0o644, b"level = 'none'\n");
+    let policy = format!("roots = ['{}']\n", "ab".repeat(32));
+    tree.file("policy.toml", 0o644, policy.as_bytes());
     tree.file("root.der", 0o644, b"no certificate");
     let policy = "[attester]\nlisten = 8443\nforward = \"127.0.0.1:8080\"\n\
                   [attester.verify]\npolicy = \"/policy.toml\"\nroot = \"/root.der\"\n";

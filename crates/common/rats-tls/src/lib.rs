@@ -49,7 +49,7 @@ pub use error::SessionError;
 #[cfg(feature = "std")]
 pub use party::{Accepted, Appraiser, AttestError, Attester, Limited, Party, Refusal};
 #[cfg(feature = "std")]
-pub use setup::{Setup, SetupError, endorsements};
+pub use setup::{Setup, SetupError, endorsements, host_time};
 #[cfg(feature = "std")]
 pub use stream::{Stream, Transport};
 

@@ -14,6 +14,7 @@ use crate::tls::IdentityError;
 use attestation::anchor::AnchorError;
 use attestation::collateral::{CollateralError, MAX_COLLATERAL_BYTES};
 use attestation::crypto::Ring;
+use attestation::hex::Hex;
 use attestation::policy::{Level, MAX_POLICY_BYTES, PolicyError};
 use attestation::x509::{self, PemError};
 use attestation::{Collateral, Now, Policy, TrustAnchor, Verifier};
@@ -55,20 +56,28 @@ impl Setup {
     /// # Errors
     /// A file is missing or is not what it should be.
     pub fn appraiser(&self, formats: &[Format]) -> Result<Arc<dyn Appraiser>, SetupError> {
-        let needs = |name, for_what| SetupError::Missing { name, for_what };
-        let path = self.policy.as_deref();
-        let path =
-            path.ok_or(needs("policy", "an end that verifies accepts nothing without one"))?;
+        let for_what = "an end that verifies accepts nothing without one";
+        let path = need(self.policy.as_deref(), "policy", for_what)?;
         let policy = read(path, MAX_POLICY_BYTES)?;
         let policy = String::from_utf8(policy).map_err(|_| SetupError::Text(path.into()))?;
         let wrong = |error| SetupError::Policy(path.into(), Box::new(error));
         let policy = Policy::from_toml(&policy).map_err(wrong)?;
+        // Found now, and not at the first peer.
         if policy.level != Level::Bound {
             return Err(SetupError::Level { path: path.into(), got: policy.level });
         }
-        let path = self.root.as_deref();
-        let path = path.ok_or(needs("root", "the policy names it by its digest only"))?;
-        let verifier = Verifier::new(Ring, anchor(path)?);
+        let for_what = "the policy names it by its digest only";
+        let root = need(self.root.as_deref(), "root", for_what)?;
+        let anchor = anchor(root)?;
+        if !policy.roots.contains(anchor.sha256()) {
+            return Err(SetupError::Roots {
+                path: path.into(),
+                root: root.into(),
+                expected: *anchor.sha256(),
+                got: policy.roots,
+            });
+        }
+        let verifier = Verifier::new(Ring, anchor);
         Ok(match &self.collateral {
             None => appraise(verifier, policy, FromPeer::default(), self.instance, formats),
             Some(path) => {
@@ -87,17 +96,15 @@ impl Setup {
     /// # Errors
     /// There is no device or no collateral, or the program's claims cannot be in a claims buffer.
     pub fn attester(&self, endorsed: bool) -> Result<Arc<dyn Attester>, SetupError> {
-        let needs = |name, for_what| SetupError::Missing { name, for_what };
-        let directory = self.device.as_deref();
-        let directory =
-            directory.ok_or(needs("device", "an end that attests makes evidence by it"))?;
+        let for_what = "an end that attests makes evidence by it";
+        let directory = need(self.device.as_deref(), "device", for_what)?;
         Claims::check_custom(&self.claims).map_err(SetupError::Claims)?;
         let device = Device::at(directory, &self.claims);
         if !endorsed {
             return Ok(Arc::new(device));
         }
-        let path = self.collateral.as_deref();
-        let path = path.ok_or(needs("collateral", "it is to be sent with the evidence"))?;
+        let for_what = "it is to be sent with the evidence";
+        let path = need(self.collateral.as_deref(), "collateral", for_what)?;
         Ok(Arc::new(device.endorsements(endorsements(path)?)))
     }
 
@@ -129,6 +136,14 @@ impl Setup {
     }
 }
 
+fn need<'a>(
+    given: Option<&'a Path>,
+    name: &'static str,
+    for_what: &'static str,
+) -> Result<&'a Path, SetupError> {
+    given.ok_or(SetupError::Missing { name, for_what })
+}
+
 fn appraise<S: CollateralSource + 'static>(
     verifier: Verifier<Ring>,
     policy: Policy,
@@ -144,7 +159,9 @@ fn appraise<S: CollateralSource + 'static>(
     }
 }
 
-fn host_time() -> Now {
+/// The host's clock: inside an enclave it is the host's word, and every verdict says so.
+#[must_use]
+pub fn host_time() -> Now {
     // A clock before 1970 is before every certificate, and refused as such.
     Now::host(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
@@ -217,6 +234,17 @@ pub enum SetupError {
         /// The level.
         got: Level,
     },
+    /// A policy that does not trust the root.
+    Roots {
+        /// Its file.
+        path: PathBuf,
+        /// The root's file.
+        root: PathBuf,
+        /// The root's SHA-256.
+        expected: [u8; 32],
+        /// Those of the roots that the policy names.
+        got: Vec<[u8; 32]>,
+    },
     /// A root that begins like PEM and is not one certificate in it.
     Pem(PathBuf, PemError),
     /// A certificate that is no root.
@@ -253,6 +281,12 @@ impl fmt::Display for SetupError {
             Self::Policy(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Level { path, got } => {
                 write!(f, "{}: level: expected bound, got {got}", path.display())
+            }
+            Self::Roots { path, root, expected, got } => {
+                let (path, root) = (path.display(), root.display());
+                write!(f, "{path}: roots: expected {}, of {root}, got ", Hex(expected))?;
+                let got: Vec<_> = got.iter().map(|digest| Hex(digest).to_string()).collect();
+                f.write_str(&got.join(", "))
             }
             Self::Pem(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Root(path, error) => write!(f, "{}: {error}", path.display()),
@@ -304,5 +338,29 @@ mod tests {
             endorsements(&path).unwrap()
         });
         assert_eq!(sent, json);
+    }
+
+    #[test]
+    fn a_policy_that_names_another_root_is_found_before_a_peer_comes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let root_path = file("root.der", root().certificate());
+        let own = Hex(&root().fingerprint()).to_string();
+        let appraiser = |roots: &str| {
+            let policy = file("policy.toml", format!("roots = {roots}").as_bytes());
+            let root = Some(root_path.clone());
+            Setup { policy: Some(policy), root, ..Setup::default() }.appraiser(&[Format::Sgx])
+        };
+        let (a, b) = ("aa".repeat(32), "bb".repeat(32));
+        assert!(appraiser(&format!("['{a}', '{own}']")).is_ok());
+        let error = appraiser(&format!("['{a}', '{b}']")).err().unwrap();
+        let (path, root) = (directory.path().join("policy.toml"), root_path.display());
+        let expected =
+            format!("{}: roots: expected {own}, of {root}, got {a}, {b}", path.display());
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -4,10 +4,10 @@
 //! are made anew now and then.
 
 use crate::evidence::ReportDevice;
-use crate::party::now;
 use core::fmt;
 use rats_tls::claims::Custom;
 use rats_tls::compat;
+use rats_tls::host_time;
 use rats_tls::tls::IdentityError;
 use rustls::ServerConfig;
 use std::io;
@@ -72,7 +72,8 @@ impl Certificates {
             return Ok(config.clone());
         }
         let quote = |data: &[u8; 64]| self.device.quote(data).map_err(CompatError::Device);
-        let (key, certificate) = compat::self_signed(self.claims.clone(), now().seconds, quote)?;
+        let (key, certificate) =
+            compat::self_signed(self.claims.clone(), host_time().seconds, quote)?;
         let config = Arc::new(compat::server(&key, &certificate).map_err(CompatError::Tls)?);
         *current = Some((Instant::now(), config.clone()));
         Ok(config)

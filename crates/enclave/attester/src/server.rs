@@ -10,7 +10,7 @@ use crate::evidence::ReportDevice;
 use crate::forward::{ForwardError, Session, Traffic, forward};
 use crate::log;
 use crate::net::{Address, Listener, Socket};
-use crate::party::{Parties, SetupError, parties};
+use crate::party::{Parties, StartError, parties};
 use crate::replay::Replay;
 use attestation::Measurement;
 use attestation::hex::Hex;
@@ -109,7 +109,7 @@ impl Server {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn new(arguments: &Arguments) -> Result<Self, SetupError> {
+    pub fn new(arguments: &Arguments) -> Result<Self, StartError> {
         Ok(Self::with(arguments, parties(arguments)?))
     }
 

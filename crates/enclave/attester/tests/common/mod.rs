@@ -3,9 +3,8 @@
 
 use attestation::crypto::Default as Crypto;
 use attestation::{Policy, TrustAnchor, Verifier};
-use attester::party::now;
 use emulated_device::Enclave;
-use rats_tls::{FromPeer, Party, PolicyAppraiser, SessionError, Stream};
+use rats_tls::{FromPeer, Party, PolicyAppraiser, SessionError, Stream, host_time};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::ServerName;
 use std::fs;
@@ -49,8 +48,8 @@ impl Device {
     /// A verifier by this policy, which takes the peer's collateral.
     pub fn verifier(&self, policy: Policy) -> Party {
         let verifier = Verifier::new(Crypto::default(), self.anchor());
-        let source = FromPeer::default();
-        Party::verifier(Arc::new(PolicyAppraiser::new(verifier, policy, source, Box::new(now))))
+        let (source, clock) = (FromPeer::default(), Box::new(host_time));
+        Party::verifier(Arc::new(PolicyAppraiser::new(verifier, policy, source, clock)))
     }
 }
 
