@@ -154,11 +154,7 @@ impl From<SessionError> for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        // A stream's own errors travel in it.
-        match error.downcast::<SessionError>() {
-            Ok(error) => Self::Session(error),
-            Err(error) => Self::Session(error.into()),
-        }
+        Self::Session(error.into())
     }
 }
 

@@ -75,6 +75,11 @@ impl core::error::Error for SessionError {}
 
 impl From<io::Error> for SessionError {
     fn from(error: io::Error) -> Self {
+        // A stream's own errors travel in it.
+        let error = match error.downcast::<Self>() {
+            Ok(own) => return own,
+            Err(error) => error,
+        };
         match error.kind() {
             // What a socket's own time-out looks like.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
@@ -104,5 +109,27 @@ impl From<rustls::Error> for SessionError {
 impl From<Fault> for SessionError {
     fn from(fault: Fault) -> Self {
         Self::Protocol(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_error_comes_back_out_of_the_streams_error() {
+        for error in [
+            SessionError::Closed(CloseReason::Busy),
+            SessionError::Alpn { got: None },
+            SessionError::Timeout,
+            SessionError::Truncated,
+            SessionError::Io(io::Error::other("no route")),
+        ] {
+            let expected = format!("{error:?}");
+            let back = SessionError::from(io::Error::from(error));
+            assert_eq!(format!("{back:?}"), expected);
+        }
+        let timeout = SessionError::from(io::Error::from(io::ErrorKind::WouldBlock));
+        assert!(matches!(timeout, SessionError::Timeout), "{timeout}");
     }
 }

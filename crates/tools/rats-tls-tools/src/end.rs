@@ -124,9 +124,6 @@ impl From<SessionError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.downcast::<SessionError>() {
-            Ok(error) => Self::Session(error),
-            Err(error) => Self::Session(error.into()),
-        }
+        Self::Session(error.into())
     }
 }
