@@ -19,13 +19,12 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// A server attests and a client verifies; a mutual session has both do both, as far as the names allow.
     fn attests(&self) -> bool {
-        self.chosen.attests && (self.role == Role::Server || self.is_mutual)
+        self.chosen.attests_as(self.role, self.is_mutual)
     }
 
     fn verifies(&self) -> bool {
-        self.chosen.verifies && (self.role == Role::Client || self.is_mutual)
+        self.chosen.verifies_as(self.role, self.is_mutual)
     }
 }
 

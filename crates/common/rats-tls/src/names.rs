@@ -4,6 +4,7 @@
 //! accepts everything. Here a name never loads anything and never weakens anything: it is one that is built in,
 //! or it is refused with what to do instead.
 
+use crate::binding::Role;
 use crate::frame::Format;
 use core::fmt;
 
@@ -96,11 +97,24 @@ pub struct Names<'a> {
 pub struct Chosen {
     /// Whether it may prove itself. Only `nullattester` says that it does not.
     pub attests: bool,
-    /// Whether it verifies. Only `nullverifier` says that it does not: then nobody's evidence is taken for
+    /// Evidence that it takes. Only `nullverifier` says that it takes none: then nobody's evidence is taken for
     /// accepted, and an end that does nothing else opens no session.
-    pub verifies: bool,
-    /// Evidence that it takes.
     pub formats: Vec<Format>,
+}
+
+/// A server attests and a client verifies; a mutual session has both do both, as far as the names allow.
+impl Chosen {
+    /// Whether an end of this role proves itself.
+    #[must_use]
+    pub fn attests_as(&self, role: Role, is_mutual: bool) -> bool {
+        self.attests && (is_mutual || role == Role::Server)
+    }
+
+    /// Whether an end of this role verifies.
+    #[must_use]
+    pub fn verifies_as(&self, role: Role, is_mutual: bool) -> bool {
+        !self.formats.is_empty() && (is_mutual || role == Role::Client)
+    }
 }
 
 impl Names<'_> {
@@ -128,7 +142,7 @@ impl Names<'_> {
             "nullverifier" => vec![],
             got => return Err(unknown(Kind::Verifier, got)),
         };
-        Ok(Chosen { attests, verifies: !formats.is_empty(), formats })
+        Ok(Chosen { attests, formats })
     }
 }
 
@@ -139,12 +153,16 @@ mod tests {
     #[test]
     fn nothing_is_chosen_that_accepts_everything() {
         let chosen = Names::default().choose().unwrap();
-        assert!(chosen.attests && chosen.verifies);
+        assert!(chosen.attests_as(Role::Server, false) && chosen.verifies_as(Role::Client, false));
+        assert!(
+            !chosen.attests_as(Role::Client, false) && !chosen.verifies_as(Role::Server, false)
+        );
+        assert!(chosen.attests_as(Role::Client, true) && chosen.verifies_as(Role::Server, true));
         let chosen = Names { verifier: "nullverifier", ..Names::default() }.choose().unwrap();
-        assert!(!chosen.verifies && chosen.formats.is_empty());
+        assert!(!chosen.verifies_as(Role::Client, true) && chosen.formats.is_empty());
         let chosen = Names { attester: "nullattester", verifier: "tdx_ecdsa", ..Names::default() };
         let chosen = chosen.choose().unwrap();
-        assert!(!chosen.attests && chosen.verifies);
+        assert!(!chosen.attests_as(Role::Server, true) && chosen.verifies_as(Role::Client, false));
         assert_eq!(chosen.formats, [Format::Tdx]);
     }
 

@@ -154,8 +154,8 @@ impl Common {
             device: self.device,
             ..Setup::default()
         };
-        let attests = chosen.attests && (role == Role::Server || self.mutual);
-        let verifies = chosen.verifies && (role == Role::Client || self.mutual);
+        let attests = chosen.attests_as(role, self.mutual);
+        let verifies = chosen.verifies_as(role, self.mutual);
         let address = SocketAddr::new(self.ip, self.port);
         let verifies = verifies.then_some(&chosen.formats[..]);
         let party = end::party(&setup, role, attests.then_some(endorses), verifies)?;
