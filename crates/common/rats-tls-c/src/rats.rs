@@ -26,6 +26,11 @@ pub(crate) fn entry(work: impl FnOnce() -> Result<(), Error>) -> c_int {
     error::finish(catch_unwind(AssertUnwindSafe(work)))
 }
 
+/// A call on what a handle stands for.
+fn on(handle: usize, work: impl FnOnce(&mut Context) -> Result<(), Error>) -> c_int {
+    entry(|| handles::with(handle, work))
+}
+
 /// What the configurations of both interfaces have in common.
 pub(crate) struct Common<'a> {
     pub(crate) log_level: c_uint,
@@ -118,41 +123,35 @@ pub extern "C" fn rats_tls_set_verification_callback(handle: Out, callback: Call
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_negotiate(handle: usize, fd: c_int) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let socket = duplicate(fd).and_then(Socket::new);
-            context.negotiate(socket.map_err(|error| Error::Fd(fd, error))?)
-        })
+    on(handle, |context| {
+        let socket = duplicate(fd).and_then(Socket::new);
+        context.negotiate(socket.map_err(|error| Error::Fd(fd, error))?)
     })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_receive(handle: usize, mut buf: Buffer, size: Out) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let length = size.get("buf_size")?;
-            if length == 0 {
-                let expected = SizeRule::AtLeast(1);
-                return Err(Error::Size { field: "buf_size", expected, got: 0 });
-            }
-            let into = buf.slice_mut("buf", length)?;
-            size.put("buf_size", 0)?;
-            let count = context.receive(into)?;
-            size.put("buf_size", count)
-        })
+    on(handle, |context| {
+        let length = size.get("buf_size")?;
+        if length == 0 {
+            let expected = SizeRule::AtLeast(1);
+            return Err(Error::Size { field: "buf_size", expected, got: 0 });
+        }
+        let into = buf.slice_mut("buf", length)?;
+        size.put("buf_size", 0)?;
+        let count = context.receive(into)?;
+        size.put("buf_size", count)
     })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_transmit(handle: usize, buf: Buffer, size: Out) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let length = size.get("buf_size")?;
-            let data = buf.slice("buf", length)?;
-            size.put("buf_size", 0)?;
-            context.transmit(data)?;
-            size.put("buf_size", length)
-        })
+    on(handle, |context| {
+        let length = size.get("buf_size")?;
+        let data = buf.slice("buf", length)?;
+        size.put("buf_size", 0)?;
+        context.transmit(data)?;
+        size.put("buf_size", length)
     })
 }
 
@@ -173,12 +172,10 @@ fn set_path(
     path: Text,
     member: fn(&mut Setup) -> &mut Option<std::path::PathBuf>,
 ) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let path = error::path(path.bytes(field, MAX_TEXT)?);
-            *member(&mut context.configure()?.setup) = Some(path);
-            Ok(())
-        })
+    on(handle, |context| {
+        let path = error::path(path.bytes(field, MAX_TEXT)?);
+        *member(&mut context.configure()?.setup) = Some(path);
+        Ok(())
     })
 }
 
@@ -204,87 +201,75 @@ pub extern "C" fn rats_tls_set_device(handle: usize, directory: Text) -> c_int {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_set_server_name(handle: usize, name: Text) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let name = name.utf8("name", MAX_TEXT)?;
-            let parsed = ServerName::try_from(name.clone());
-            context.configure()?.server_name = Some(parsed.map_err(|_| Error::ServerName(name))?);
-            Ok(())
-        })
+    on(handle, |context| {
+        let name = name.utf8("name", MAX_TEXT)?;
+        let parsed = ServerName::try_from(name.clone());
+        context.configure()?.server_name = Some(parsed.map_err(|_| Error::ServerName(name))?);
+        Ok(())
     })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_set_instance_id(handle: usize, id: Buffer) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let id = id.slice("id", 16)?.try_into().expect("16 bytes were asked for");
-            context.configure()?.setup.instance = Some(id);
-            Ok(())
-        })
+    on(handle, |context| {
+        let id = id.slice("id", 16)?.try_into().expect("16 bytes were asked for");
+        context.configure()?.setup.instance = Some(id);
+        Ok(())
     })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_set_patience(handle: usize, milliseconds: u32) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            if milliseconds == 0 {
-                let expected = "at least 1";
-                return Err(Error::Number { field: "milliseconds", expected, got: 0 });
-            }
-            let patience = Duration::from_millis(milliseconds.into());
-            context.configure()?.setup.patience = Some(patience);
-            Ok(())
-        })
+    on(handle, |context| {
+        if milliseconds == 0 {
+            let expected = "at least 1";
+            return Err(Error::Number { field: "milliseconds", expected, got: 0 });
+        }
+        let patience = Duration::from_millis(milliseconds.into());
+        context.configure()?.setup.patience = Some(patience);
+        Ok(())
     })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_set_reattestation(handle: usize, seconds: u32) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            if seconds == 0 {
-                return Err(Error::Number { field: "seconds", expected: "at least 1", got: 0 });
-            }
-            context.configure()?.setup.reattest = Some(Duration::from_secs(seconds.into()));
-            Ok(())
-        })
+    on(handle, |context| {
+        if seconds == 0 {
+            return Err(Error::Number { field: "seconds", expected: "at least 1", got: 0 });
+        }
+        context.configure()?.setup.reattest = Some(Duration::from_secs(seconds.into()));
+        Ok(())
     })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_reattest(handle: usize) -> c_int {
-    entry(|| handles::with(handle, Context::reattest))
+    on(handle, Context::reattest)
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_get_claim(handle: usize, name: Text, buf: Buffer, size: Out) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let name = name.utf8("name", MAX_TEXT)?;
-            let claims = &context.peer()?.claims;
-            let value = match name.as_str() {
-                "instance-id" => &claims.instance_id[..],
-                "config-digest" => &claims.config_digest,
-                "runtime-version" => claims.runtime_version.as_bytes(),
-                name => match claims.custom.get(name) {
-                    Some(value) => value,
-                    None => return Err(Error::NoClaim(name.to_owned())),
-                },
-            };
-            give(value, buf, size)
-        })
+    on(handle, |context| {
+        let name = name.utf8("name", MAX_TEXT)?;
+        let claims = &context.peer()?.claims;
+        let value = match name.as_str() {
+            "instance-id" => &claims.instance_id[..],
+            "config-digest" => &claims.config_digest,
+            "runtime-version" => claims.runtime_version.as_bytes(),
+            name => match claims.custom.get(name) {
+                Some(value) => value,
+                None => return Err(Error::NoClaim(name.to_owned())),
+            },
+        };
+        give(value, buf, size)
     })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn rats_tls_get_verdict(handle: usize, buf: Buffer, size: Out) -> c_int {
-    entry(|| {
-        handles::with(handle, |context| {
-            let verdict = serde_json::to_vec(&context.peer()?.verdict);
-            give(&verdict.expect("a verdict is made of text and numbers"), buf, size)
-        })
+    on(handle, |context| {
+        let verdict = serde_json::to_vec(&context.peer()?.verdict);
+        give(&verdict.expect("a verdict is made of text and numbers"), buf, size)
     })
 }
 
