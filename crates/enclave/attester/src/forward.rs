@@ -7,7 +7,7 @@ use core::fmt;
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
-use rats_tls::{AsyncStream, CloseReason, SessionError};
+use rats_tls::{AsyncStream, CloseReason};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -113,12 +113,6 @@ impl fmt::Display for ForwardError {
 }
 
 impl core::error::Error for ForwardError {}
-
-impl From<SessionError> for ForwardError {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error.into())
-    }
-}
 
 /// One way.
 struct Way {
