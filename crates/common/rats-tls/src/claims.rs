@@ -22,6 +22,9 @@ const INSTANCE_ID: &str = "instance-id";
 const CONFIG_DIGEST: &str = "config-digest";
 const RUNTIME_VERSION: &str = "runtime-version";
 
+/// Names of the platform's claims, which no program's claim may have.
+pub const PLATFORM: [&str; 3] = [INSTANCE_ID, CONFIG_DIGEST, RUNTIME_VERSION];
+
 /// A program's own claims.
 pub type Custom = BTreeMap<String, Vec<u8>>;
 
@@ -107,14 +110,13 @@ impl Claims {
     }
 
     fn check_count(&self) -> Result<(), ClaimsFault> {
-        let count = 3 + self.custom.len();
+        let count = PLATFORM.len() + self.custom.len();
         if count > MAX_CLAIMS { Err(ClaimsFault::TooMany(count)) } else { Ok(()) }
     }
 }
 
 fn refuse_shadows(custom: &Custom) -> Result<(), ClaimsFault> {
-    let names = [INSTANCE_ID, CONFIG_DIGEST, RUNTIME_VERSION];
-    match names.into_iter().find(|name| custom.contains_key(*name)) {
+    match PLATFORM.into_iter().find(|name| custom.contains_key(*name)) {
         Some(name) => Err(ClaimsFault::Shadows(name)),
         None => Ok(()),
     }

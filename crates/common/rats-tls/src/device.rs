@@ -8,6 +8,7 @@ use crate::claims::{Custom, encode_custom};
 use crate::frame::Format;
 use crate::party::{AttestError, Attester};
 use crate::session::Offered;
+use attestation::quote::MAX_QUOTE_BYTES;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -16,8 +17,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"EAABND01";
-/// Longest quote that the device gives, in bytes.
-const MAX_QUOTE: u64 = 64 << 10;
 
 /// The enclave's own attestation device.
 #[derive(Clone, Debug)]
@@ -74,12 +73,12 @@ fn exchange(bound: &Path, record: &[u8]) -> io::Result<Vec<u8>> {
         let mut device = UnixStream::connect(bound)?;
         device.write_all(record)?;
         device.shutdown(Shutdown::Write)?;
-        device.take(MAX_QUOTE).read_to_end(&mut quote)?;
+        device.take(MAX_QUOTE_BYTES as u64).read_to_end(&mut quote)?;
     } else {
         let mut device = File::options().read(true).write(true).open(bound)?;
         // One write is one record.
         device.write_all(record)?;
-        device.take(MAX_QUOTE).read_to_end(&mut quote)?;
+        device.take(MAX_QUOTE_BYTES as u64).read_to_end(&mut quote)?;
     }
     if quote.is_empty() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the device gave no quote"));

@@ -5,7 +5,7 @@ use crate::net::Address;
 use crate::server::Limits;
 use core::fmt;
 use core::str::FromStr;
-use rats_tls::claims::Custom;
+use rats_tls::claims::{Custom, PLATFORM};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -267,7 +267,7 @@ impl Given {
         let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
         let (name, value) = pair.ok_or_else(|| wrong("--claim", "NAME=VALUE", text))?;
         // More than a claims buffer holds is refused by the device; this is what it refuses by name.
-        if ["instance-id", "config-digest", "runtime-version"].contains(&name) {
+        if PLATFORM.contains(&name) {
             return Err(wrong("--claim", "a name that is not the platform's", name));
         }
         match self.claims.insert(name.to_owned(), value.into()) {

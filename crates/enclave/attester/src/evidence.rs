@@ -5,6 +5,7 @@
 //! there every program in it must be trusted not to quote somebody else's session.
 
 use crate::args::{Arguments, EvidenceKind};
+use attestation::quote::MAX_QUOTE_BYTES;
 use rats_tls::binding::Binding;
 use rats_tls::claims::{Claims, Custom};
 use rats_tls::{AttestError, Attester, Device, Format, Offered};
@@ -13,9 +14,6 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Longest quote that is taken from a device.
-const MOST_QUOTE: u64 = 64 << 10;
 
 /// What makes evidence, as the command line says.
 ///
@@ -99,7 +97,8 @@ impl ReportDevice {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         fs::write(self.directory.join("user_report_data"), report_data)?;
         let mut quote = Vec::new();
-        fs::File::open(self.directory.join("quote"))?.take(MOST_QUOTE).read_to_end(&mut quote)?;
+        let device = fs::File::open(self.directory.join("quote"))?;
+        device.take(MAX_QUOTE_BYTES as u64).read_to_end(&mut quote)?;
         Ok(quote)
     }
 }
