@@ -155,11 +155,13 @@ impl Engine {
     /// When to look at the session again though nothing came: the peer's time is over, or its evidence old.
     #[cfg(feature = "tokio")]
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
-        let due = || {
-            let interval = self.party.interval.filter(|_| self.party.appraiser.is_some())?;
-            self.accepted_at.checked_add(interval)
-        };
-        self.deadline.or_else(due)
+        self.deadline.or_else(|| self.due())
+    }
+
+    /// When the peer's evidence is old; `None`: never, or nobody here would ask for more.
+    fn due(&self) -> Option<Instant> {
+        let interval = self.party.interval.filter(|_| self.party.appraiser.is_some())?;
+        self.accepted_at.checked_add(interval)
     }
 
     /// How long the peer may still take; `None`: as long as it likes.
@@ -375,8 +377,7 @@ impl Engine {
             return Ok(());
         }
         let generation = self.party.generation();
-        let is_old =
-            self.party.interval.is_some_and(|interval| self.accepted_at.elapsed() >= interval);
+        let is_old = self.due().is_some_and(|due| Instant::now() >= due);
         if is_old || generation != self.generation {
             self.generation = generation;
             self.reattest()?;
