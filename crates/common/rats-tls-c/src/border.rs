@@ -181,7 +181,7 @@ pub(crate) fn claims(list: *const Claim, count: usize) -> Result<Vec<(String, Ve
 /// A descriptor of the caller's, as one of our own.
 pub(crate) fn duplicate(fd: c_int) -> std::io::Result<OwnedFd> {
     if fd < 0 {
-        return Err(std::io::Error::from_raw_os_error(9 /* EBADF */));
+        return Err(rustix::io::Errno::BADF.into());
     }
     // SAFETY: not -1. That it is open is checked by the duplication, which is all that is done with it.
     unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
