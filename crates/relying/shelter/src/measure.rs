@@ -5,6 +5,7 @@
 
 use crate::args::{Conversion, Measure};
 use crate::failure::Failure;
+use crate::files::in_file;
 use crate::store::{Entry, Store};
 use crate::table;
 use attestation::time::Rfc3339;
@@ -34,25 +35,10 @@ pub(crate) struct Measured {
 
 pub(crate) fn run(arguments: Measure) -> Result<(), Failure> {
     let Measure { target, expect, sigstruct, save, replace, store, conversion, json } = arguments;
-    let kind = Kind::of(&target)?;
-    let wrong = |expected: &str| {
-        let (path, got) = (target.display(), kind.name());
-        Failure::Undecided(format!("{path}: expected {expected}, got {got}"))
-    };
-    if sigstruct.is_some() && !matches!(kind, Kind::EnclaveFile) {
-        return Err(wrong("an enclave file, to which --sigstruct belongs"));
-    }
-    if conversion != Conversion::default() && !matches!(kind, Kind::Image) {
-        return Err(wrong("an image, to which the options of a conversion belong"));
-    }
     // A store that cannot be read shows before the work is done.
     let store = save.is_some().then(|| Store::open(&store)).transpose()?;
     let source = source(&target, conversion.reference.as_deref());
-    let measured = match kind {
-        Kind::Image => image(&target, conversion)?,
-        Kind::Pack => pack(&target)?,
-        Kind::EnclaveFile => enclave_file(&target, sigstruct.as_deref())?,
-    };
+    let measured = measure(&target, conversion, sigstruct.as_deref())?;
     let value = measured.to_json()?;
     if json {
         println!("{value}");
@@ -75,12 +61,31 @@ pub(crate) fn run(arguments: Measure) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Measures what a path holds, without what only its own options say of it.
-pub(crate) fn measure(target: &Path, conversion: Conversion) -> Result<Measured, Failure> {
-    match Kind::of(target)? {
+/// Measures what a path holds.
+///
+/// # Errors
+/// It cannot be measured, or is of a kind that what was said of it does not belong to: the answer would not depend
+/// on it.
+pub(crate) fn measure(
+    target: &Path,
+    conversion: Conversion,
+    sigstruct: Option<&Path>,
+) -> Result<Measured, Failure> {
+    let kind = Kind::of(target)?;
+    let wrong = |expected: &str| {
+        let message = format!("expected {expected}, got {}", kind.name());
+        Err(in_file(target)(message))
+    };
+    if sigstruct.is_some() && !matches!(kind, Kind::EnclaveFile) {
+        return wrong("an enclave file, to which --sigstruct belongs");
+    }
+    if conversion != Conversion::default() && !matches!(kind, Kind::Image) {
+        return wrong("an image, to which the options of a conversion belong");
+    }
+    match kind {
         Kind::Image => image(target, conversion),
         Kind::Pack => pack(target),
-        Kind::EnclaveFile => enclave_file(target, None),
+        Kind::EnclaveFile => enclave_file(target, sigstruct),
     }
 }
 

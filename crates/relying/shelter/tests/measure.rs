@@ -126,6 +126,18 @@ fn what_cannot_be_measured_is_no_answer() {
         assert_eq!(code, 2, "{words:?}: {message}");
         assert!(message.contains(part), "{words:?}: {message}");
     }
+    // A page that compares with it takes the same.
+    for (target, option) in [("pack", ["--rules", "rules.toml"]), ("bundle", ["--ref", "server:1"])]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shelter"));
+        command.current_dir(place).args(["report", "none", "--root", "none", "--output", "page"]);
+        let output = command.args(["--measure", target]).args(option).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        let part =
+            format!("{target}: expected an image, to which the options of a conversion belong");
+        assert!(message.contains(&part), "{message}");
+    }
     // One flipped bit of a measured page is another enclave.
     let mut flipped = sgxs;
     let at = flipped.len() - 100;

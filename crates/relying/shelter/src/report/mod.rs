@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
     let measured = match measure {
         Some(target) => {
             let conversion = Conversion::by(rules.clone(), image_reference.clone());
-            Some((target.display().to_string(), measure::measure(target, conversion)?))
+            Some((target.display().to_string(), measure::measure(target, conversion, None)?))
         }
         None => None,
     };
