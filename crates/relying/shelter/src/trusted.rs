@@ -1,10 +1,12 @@
 //! Whom a command trusts: anchor, policy, reference values and clock, read before anything is judged.
+//!
+//! Each file is read once, and what was read decides and is shown: it may be another by the time of a second look.
 
 use crate::args::Trust;
 use crate::evidence::certificate;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
-use crate::store::Store;
+use crate::store::{Entry, Store};
 use ::collateral::clock::{Clock, Host};
 use attestation::policy::{MAX_POLICY_BYTES, Policy};
 use attestation::time::Now;
@@ -20,6 +22,10 @@ pub(crate) struct Trusted {
     pub(crate) anchor: TrustAnchor,
     /// What is accepted.
     pub(crate) policy: Policy,
+    /// The text of the policy's file, which this is about and no later one.
+    pub(crate) policy_text: Option<String>,
+    /// Saved measurements that are accepted by name, besides what the policy says.
+    pub(crate) saved: Vec<Entry>,
     /// What the policy's names stand for.
     pub(crate) references: ReferenceValues,
     /// For which moment.
@@ -58,16 +64,16 @@ impl Trusted {
     /// A file that is not what it should be, or nothing that says what may run.
     pub(crate) fn of(trust: &Trust, is_named: bool) -> Result<Self, Failure> {
         let anchor = anchor(&trust.root)?;
-        let mut policy = match &trust.policy {
+        let (mut policy, policy_text) = match &trust.policy {
             Some(path) => {
                 let text = files::read_text(path, MAX_POLICY_BYTES as u64)?;
-                Policy::from_toml(&text).map_err(in_file(path))?
+                (Policy::from_toml(&text).map_err(in_file(path))?, Some(text))
             }
             None if is_named && trust.reference.is_empty() => {
                 let message = "expected --policy FILE or --reference NAME, got neither";
                 return Err(Failure::Undecided(message.into()));
             }
-            None => Policy::strict(*anchor.sha256()),
+            None => (Policy::strict(*anchor.sha256()), None),
         };
         let mut references = match &trust.references {
             Some(path) => {
@@ -76,14 +82,18 @@ impl Trusted {
             }
             None => ReferenceValues::default(),
         };
+        let mut saved = vec![];
         if !trust.reference.is_empty() {
             let store = Store::open(&trust.store)?;
             for name in &trust.reference {
-                references.add(store.need(name)?.value()).map_err(Failure::undecided)?;
+                let entry = store.need(name)?;
+                references.add(entry.value()).map_err(Failure::undecided)?;
                 policy.references.push(name.clone());
+                saved.push(entry.clone());
             }
         }
-        Ok(Self { anchor, policy, references, time: Moment::of(trust.at) })
+        let time = Moment::of(trust.at);
+        Ok(Self { anchor, policy, policy_text, saved, references, time })
     }
 }
 

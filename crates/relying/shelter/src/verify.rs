@@ -13,6 +13,7 @@ use attestation::ExpectedReportData;
 use attestation::hex::Hex;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) fn run(arguments: &Verify) -> Result<(), Failure> {
     let judgement = Judgement::of(&arguments.judged)?;
@@ -28,6 +29,8 @@ pub(crate) struct Judgement {
     pub(crate) told: Told,
     /// What it rests on.
     pub(crate) material: Material,
+    /// What decided.
+    pub(crate) trusted: Arc<Trusted>,
 }
 
 impl Judgement {
@@ -38,9 +41,9 @@ impl Judgement {
     pub(crate) fn of(judged: &Judged) -> Result<Self, Failure> {
         let judgement = match (&judged.target, &judged.evidence) {
             (Some(target), _) if Address::is_meant(target) => {
-                let (seen, reached) = live::judge(target, judged)?;
+                let (seen, container) = live::judge(target, judged)?;
                 let material = seen.material.clone();
-                Self::new(&seen.told(&reached), material)
+                Self::new(&seen.told(&container.reached()), material, container.trusted())
             }
             (Some(file), _) => Self::of_file(Path::new(file), judged),
             (None, Some(file)) => Self::of_file(file, judged),
@@ -70,8 +73,8 @@ impl Judgement {
             }
         }
         let expected = expected(judged)?;
-        let trusted = Trusted::of(&judged.trust, !judged.authenticate_only)?;
-        let Trusted { policy, references, .. } = &trusted;
+        let trusted = Arc::new(Trusted::of(&judged.trust, !judged.authenticate_only)?);
+        let Trusted { policy, references, .. } = &*trusted;
         let (verdict, mut material) =
             evidence::examine(path, judged, &trusted, |examination, material| {
                 let verdict = match &expected {
@@ -82,13 +85,16 @@ impl Judgement {
                 (verdict, material)
             })?;
         material.report_data = expected.map(|expected| *expected.bytes());
-        Self::new(&verdict, material)
+        Self::new(&verdict, material, trusted)
     }
 
-    fn new(verdict: &impl Serialize, material: Material) -> Result<Self, Failure> {
-        let json = serde_json::to_string(verdict).map_err(Failure::undecided)?;
-        let told = Told::parse(json.as_bytes()).map_err(Failure::undecided)?;
-        Ok(Self { json, told, material })
+    fn new(
+        verdict: &impl Serialize,
+        material: Material,
+        trusted: Arc<Trusted>,
+    ) -> Result<Self, Failure> {
+        let (told, json) = Told::of(verdict)?;
+        Ok(Self { json, told, material, trusted })
     }
 
     /// Prints it.

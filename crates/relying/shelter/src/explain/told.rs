@@ -108,6 +108,16 @@ impl Word {
 }
 
 impl Told {
+    /// What a verdict tells, and the JSON that tells it, one line: what people and programs read is the same.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub(crate) fn of(verdict: &impl serde::Serialize) -> Result<(Self, String), Failure> {
+        let json = serde_json::to_string(verdict).map_err(Failure::undecided)?;
+        let told = Self::parse(json.as_bytes()).map_err(Failure::undecided)?;
+        Ok((told, json))
+    }
+
     pub(crate) fn parse(json: &[u8]) -> Result<Self, ToldError> {
         let told: Self = serde_json::from_slice(json).map_err(ToldError::Json)?;
         let failed = told.checks.iter().filter(|check| !check.ok).count();

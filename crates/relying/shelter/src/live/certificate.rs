@@ -3,15 +3,13 @@
 //! Only for policies that name the level. What it proves is less (`docs/attestation/sessions.md`), so that it is
 //! good for a verdict and for nothing else.
 
-use super::judge::{Material, Seen};
+use super::judge::{Grounds, Material, Seen};
 use super::open::Io;
-use crate::args::Trust;
-use crate::source::Source;
 use crate::trusted::Trusted;
 use attestation::crypto::Ring;
 use attestation::quote::Quote;
 use attestation::time::Now;
-use attestation::{Collateral, VerifiedCollateral, Verifier, crypto};
+use attestation::{Collateral, VerifiedCollateral, Verifier};
 use collateral::clock::Clock as _;
 use collateral::object::Wanted;
 use rats_tls::compat::{self, CompatAppraiser, CompatPeer};
@@ -28,18 +26,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub(super) async fn look(
     mut transport: Box<dyn Io>,
     name: ServerName<'static>,
-    trust: &Trust,
+    grounds: &Arc<Grounds>,
 ) -> Result<Seen, String> {
-    let trusted = Trusted::of(trust, true).map_err(|failure| failure.to_string())?;
-    let source = Source::of(&trust.source, &trusted.anchor, trusted.time)
-        .map_err(|failure| failure.to_string())?;
-    let kept = Kept { source, material: Arc::default() };
+    let kept = Kept { grounds: grounds.clone(), material: Arc::default() };
     let material = kept.material.clone();
-    let (time, Trusted { anchor, policy, references, .. }) = (trusted.time, trusted);
-    let verifier = Verifier::new(crypto::Default::default(), anchor);
+    let Trusted { policy, references, time, .. } = &*grounds.trusted;
+    let (verifier, policy, time) = (grounds.verifier.clone(), policy.clone(), *time);
     let clock = Box::new(move || time.now());
-    let appraiser = CompatAppraiser::new(verifier, policy, kept, clock).references(references);
-    let appraiser = Arc::new(appraiser);
+    let appraiser = CompatAppraiser::new(verifier, policy, kept, clock);
+    let appraiser = Arc::new(appraiser.references(references.clone()));
     let config = compat::client(appraiser.clone()).map_err(|error| format!("tls: {error}"))?;
     let mut tls =
         ClientConnection::new(Arc::new(config), name).map_err(|error| format!("tls: {error}"))?;
@@ -106,7 +101,7 @@ fn refused(error: Error) -> Shaken {
 
 /// A source that keeps what it was asked about.
 struct Kept {
-    source: Source,
+    grounds: Arc<Grounds>,
     material: Arc<Mutex<Material>>,
 }
 
@@ -120,8 +115,10 @@ impl CollateralSource for Kept {
         let evidence = &offered.evidence;
         let quote = Quote::parse(evidence).map_err(|error| error.to_string())?;
         let wanted = Wanted::of(&quote).map_err(|error| error.to_string())?;
+        let source =
+            self.grounds.source.as_ref().ok_or("expected a source of collateral, got none")?;
         let document: Collateral =
-            self.source.document(|| Ok(wanted)).map_err(|failure| failure.to_string())?;
+            source.document(|| Ok(wanted)).map_err(|failure| failure.to_string())?;
         let verified = verifier.collateral(&document, now).map_err(|checks| {
             checks.failed().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         })?;

@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// On what grounds evidence is judged.
 pub(crate) struct Grounds {
-    verifier: Verifier<crypto::Default>,
-    trusted: Trusted,
+    pub(super) verifier: Verifier<crypto::Default>,
+    pub(super) trusted: Arc<Trusted>,
     /// `None`: the peer's own collateral.
-    source: Option<Source>,
+    pub(super) source: Option<Source>,
     instance_id: Option<[u8; 16]>,
 }
 
@@ -75,6 +75,7 @@ impl Grounds {
         instance_id: Option<[u8; 16]>,
     ) -> Self {
         let verifier = Verifier::new(crypto::Default::default(), trusted.anchor.clone());
+        let trusted = Arc::new(trusted);
         Self { verifier, trusted, source, instance_id }
     }
 
@@ -92,7 +93,7 @@ impl Grounds {
         let (mut verdict, collateral) = match self.collateral(received)? {
             Ok(collateral) => {
                 let examination = self.verifier.examine(&offered.evidence, &collateral, now);
-                let Trusted { policy, references, .. } = &self.trusted;
+                let Trusted { policy, references, .. } = &*self.trusted;
                 (examination.appraise(policy, references, &expected), Some(collateral))
             }
             Err(checks) => (unreadable(checks, self.verifier.anchor().is_emulated(), now), None),

@@ -22,8 +22,8 @@ pub(crate) use told::Reached;
 use crate::args::Judged;
 use crate::failure::Failure;
 
-/// A verdict on a running container, and the session it was given in, which is closed.
-pub(crate) fn judge(target: &str, judged: &Judged) -> Result<(Seen, Reached), Failure> {
+/// A verdict on a running container, and the container. The session that it was given in is closed.
+pub(crate) fn judge(target: &str, judged: &Judged) -> Result<(Seen, Container), Failure> {
     let address: Address =
         target.parse().map_err(|error| Failure::Undecided(format!("TARGET: {error}")))?;
     for (option, is_given) in [
@@ -40,5 +40,5 @@ pub(crate) fn judge(target: &str, judged: &Judged) -> Result<(Seen, Reached), Fa
     }
     let container = Container::new(address, &judged.peer, &judged.trust)?;
     let seen = run_to_end(container.look())?;
-    Ok((seen, container.reached()))
+    Ok((seen, container))
 }

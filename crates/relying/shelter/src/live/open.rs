@@ -39,9 +39,7 @@ pub(crate) struct Container {
     name: Option<String>,
     server_name: ServerName<'static>,
     timeout: Duration,
-    level: Level,
     grounds: Arc<Grounds>,
-    trust: Trust,
 }
 
 impl Container {
@@ -51,21 +49,21 @@ impl Container {
     /// A file, a name or an option that does not serve.
     pub(crate) fn new(address: Address, peer: &Peer, trust: &Trust) -> Result<Self, Failure> {
         let trusted = Trusted::of(trust, true)?;
-        let level = trusted.policy.level;
-        if level == Level::Compat && peer.instance_id.is_some() {
+        let is_compat = trusted.policy.level == Level::Compat;
+        if is_compat && peer.instance_id.is_some() {
             let message = "--instance-id: expected a policy of level bound, got compat: its evidence names no \
                            instance";
             return Err(Failure::Undecided(message.into()));
         }
-        let source = match trust.source.peer_collateral {
+        // Certificates bring none: there, a source is needed in any case.
+        let source = match trust.source.peer_collateral && !is_compat {
             true => None,
             false => Some(Source::of(&trust.source, &trusted.anchor, trusted.time)?),
         };
         let grounds = Arc::new(Grounds::new(trusted, source, peer.instance_id));
         let server_name = server_name(peer.container.as_deref())?;
         let name = peer.container.clone();
-        let (timeout, trust) = (peer.timeout, trust.clone());
-        Ok(Self { address, name, server_name, timeout, level, grounds, trust })
+        Ok(Self { address, name, server_name, timeout: peer.timeout, grounds })
     }
 
     /// Refuses a policy that names the certificates' level: what is sent there may reach another.
@@ -73,7 +71,7 @@ impl Container {
     /// # Errors
     /// The policy names it.
     pub(crate) fn bound_only(self) -> Result<Self, Failure> {
-        match self.level {
+        match self.level() {
             Level::Bound => Ok(self),
             Level::Compat => Err(Failure::Undecided(
                 "policy: level: expected bound, got compat: its evidence can be relayed, so nothing but a \
@@ -81,6 +79,15 @@ impl Container {
                     .into(),
             )),
         }
+    }
+
+    /// What decides.
+    pub(crate) fn trusted(&self) -> Arc<Trusted> {
+        self.grounds.trusted.clone()
+    }
+
+    fn level(&self) -> Level {
+        self.grounds.trusted.policy.level
     }
 
     pub(crate) const fn timeout(&self) -> Duration {
@@ -92,7 +99,7 @@ impl Container {
         Reached {
             address: self.address.to_string(),
             container: self.name.clone(),
-            level: self.level.to_string(),
+            level: self.level().to_string(),
         }
     }
 
@@ -123,9 +130,9 @@ impl Container {
     /// # Errors
     /// As [`open`](Self::open).
     pub(crate) async fn look(&self) -> Result<Seen, Failure> {
-        if self.level == Level::Compat {
+        if self.level() == Level::Compat {
             let transport = self.connect().await?;
-            let looked = certificate::look(transport, self.server_name.clone(), &self.trust);
+            let looked = certificate::look(transport, self.server_name.clone(), &self.grounds);
             return match timeout(self.timeout, looked).await {
                 Ok(seen) => seen.map_err(|error| self.failed(&error)),
                 Err(_) => Err(self.failed(&why(&SessionError::Timeout, self.timeout))),

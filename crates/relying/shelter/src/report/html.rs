@@ -56,11 +56,6 @@ impl Html {
         self.element("<code>", text, "</code>")
     }
 
-    /// A heading that a link can name.
-    pub(super) fn heading(&mut self, markup: &'static str) -> &mut Self {
-        self.markup(markup)
-    }
-
     /// A row of a list of facts: name, value.
     pub(super) fn fact(&mut self, name: &str, value: &str) -> &mut Self {
         self.element("<div><dt>", name, "</dt><dd>");

@@ -12,10 +12,7 @@ use crate::args::{Conversion, Report};
 use crate::failure::Failure;
 use crate::files;
 use crate::measure;
-use crate::store::Store;
-use crate::trusted::Trusted;
 use crate::verify::Judgement;
-use attestation::policy::MAX_POLICY_BYTES;
 
 pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
     let Report { judged, output, measure, image_reference, rules } = arguments;
@@ -27,25 +24,9 @@ pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
         }
         None => None,
     };
-    let trust = &judged.trust;
-    let policy = match &trust.policy {
-        Some(path) => Some(files::read_text(path, MAX_POLICY_BYTES as u64)?),
-        None => None,
-    };
-    let mut references = vec![];
-    if !trust.reference.is_empty() {
-        let store = Store::open(&trust.store)?;
-        for name in &trust.reference {
-            references.push(store.need(name)?.clone());
-        }
-    }
-    let trusted = Trusted::of(trust, false)?;
     let judgement = Judgement::of(judged)?;
     let page = page::render(&page::Subject {
         judgement: &judgement,
-        anchor: &trusted.anchor,
-        policy: policy.as_deref(),
-        references: &references,
         measured: measured.as_ref().map(|(source, measured)| (source.as_str(), measured)),
     })?;
     files::write(output, page.as_bytes())?;

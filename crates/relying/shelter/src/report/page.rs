@@ -5,11 +5,11 @@ use super::{chain, rules};
 use crate::explain::{self, Check, Told, Word};
 use crate::failure::Failure;
 use crate::measure::Measured;
-use crate::store::Entry;
+use crate::trusted::Trusted;
 use crate::verify::Judgement;
+use attestation::Vendor;
 use attestation::hex::Hex;
 use attestation::time::Rfc3339;
-use attestation::{TrustAnchor, Vendor};
 use serde_json::Value;
 use workload::digest::Digest;
 
@@ -19,11 +19,6 @@ const DIGITS: usize = 96;
 /// What a page is about.
 pub(super) struct Subject<'a> {
     pub(super) judgement: &'a Judgement,
-    pub(super) anchor: &'a TrustAnchor,
-    /// The policy's text.
-    pub(super) policy: Option<&'a str>,
-    /// Saved measurements that were accepted by name.
-    pub(super) references: &'a [Entry],
     /// What was measured for comparison, and where it was.
     pub(super) measured: Option<(&'a str, &'a Measured)>,
 }
@@ -125,7 +120,7 @@ fn sentence(words: &str) -> String {
 /// What runs.
 fn runs(html: &mut Html, subject: &Subject<'_>) -> Result<(), Failure> {
     let told = &subject.judgement.told;
-    html.heading("<h2 id=\"runs\">What runs</h2>\n");
+    html.markup("<h2 id=\"runs\">What runs</h2>\n");
     if told.verdict == Word::Refused {
         html.markup(
             "<p>The verdict is a refusal: what follows is what the evidence says of itself.</p>\n",
@@ -159,7 +154,7 @@ fn runs(html: &mut Html, subject: &Subject<'_>) -> Result<(), Failure> {
         Some((source, measured)) => compared(html, source, measured, told)?,
         None => recompute(html, told, mrenclave),
     }
-    for entry in subject.references {
+    for entry in &subject.judgement.trusted.saved {
         html.element("<h3>Saved measurement ", &entry.name, "</h3>\n<dl>\n");
         let value = serde_json::to_value(entry).map_err(Failure::undecided)?;
         for (name, value) in value.as_object().into_iter().flatten() {
@@ -241,9 +236,9 @@ fn recompute(html: &mut Html, told: &Told, mrenclave: Option<&str>) {
 
 /// Why it can be believed.
 fn behind(html: &mut Html, subject: &Subject<'_>) {
-    let Subject { judgement, anchor, .. } = subject;
-    let told = &judgement.told;
-    html.heading("<h2 id=\"behind\">What stands behind it</h2>\n<dl>\n");
+    let judgement = subject.judgement;
+    let (told, anchor) = (&judgement.told, &judgement.trusted.anchor);
+    html.markup("<h2 id=\"behind\">What stands behind it</h2>\n<dl>\n");
     html.fact("trust anchor", anchor.name());
     html.fact("its SHA-256", &Hex(anchor.sha256()).to_string());
     html.fact(
@@ -273,8 +268,9 @@ fn behind(html: &mut Html, subject: &Subject<'_>) {
 
 /// What was demanded.
 fn demanded(html: &mut Html, subject: &Subject<'_>) {
-    html.heading("<h2 id=\"policy\">Policy</h2>\n");
-    match subject.policy {
+    let Trusted { policy_text, saved, .. } = &*subject.judgement.trusted;
+    html.markup("<h2 id=\"policy\">Policy</h2>\n");
+    match policy_text {
         Some(text) => {
             let digest = Digest::of(text.as_bytes()).to_string();
             html.element(
@@ -288,16 +284,16 @@ fn demanded(html: &mut Html, subject: &Subject<'_>) {
             html.markup("<p>The strict policy under the trust anchor: hardware, UpToDate, no debugging.</p>\n");
         }
     }
-    if !subject.references.is_empty() {
+    if !saved.is_empty() {
         html.markup("<p>Besides, measurements that were saved under these names are accepted: ");
-        let names: Vec<&str> = subject.references.iter().map(|it| it.name.as_str()).collect();
+        let names: Vec<&str> = saved.iter().map(|it| it.name.as_str()).collect();
         html.text(&names.join(", ")).markup(".</p>\n");
     }
 }
 
 /// Every check, those that failed first.
 fn checks(html: &mut Html, told: &Told) {
-    html.heading("<h2 id=\"checks\">Every check</h2>\n");
+    html.markup("<h2 id=\"checks\">Every check</h2>\n");
     html.markup(
         "<table class=\"checks\"><thead><tr><th>Check</th><th>Result</th><th>Expected</th><th>Got</th></tr>\
          </thead><tbody>\n",
@@ -339,7 +335,7 @@ fn value(html: &mut Html, text: &str) {
 /// How to check all of it again.
 fn again(html: &mut Html, subject: &Subject<'_>) {
     let Judgement { told, material, .. } = subject.judgement;
-    html.heading("<h2 id=\"again\">To check this again</h2>\n");
+    html.markup("<h2 id=\"again\">To check this again</h2>\n");
     html.markup(
         "<p>The evidence is below; collateral and root are public, or saved beside this page by \
          <code>--save</code>. With the digits in a file as bytes (<code>xxd -r -p</code>):</p>\n<pre>",

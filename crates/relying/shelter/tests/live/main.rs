@@ -10,6 +10,7 @@ mod upstream;
 mod verify;
 mod watch;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use support::{Ended, shelter};
@@ -17,6 +18,14 @@ use support::{Ended, shelter};
 /// Runs `shelter` with these words.
 fn run(place: &Path, words: &[&str]) -> Ended {
     Ended::of(shelter(place).args(words).output().unwrap())
+}
+
+/// Runs it with standard input that can be read once: a second look finds nothing there.
+fn run_with_input(place: &Path, words: &[&str], input: &[u8]) -> Ended {
+    let (from, mut to) = std::io::pipe().unwrap();
+    to.write_all(input).unwrap();
+    drop(to);
+    Ended::of(shelter(place).args(words).stdin(from).output().unwrap())
 }
 
 fn target(address: SocketAddr) -> String {

@@ -2,7 +2,7 @@
 
 use crate::container::lab::Enclave;
 use crate::container::{TRUST, count, files, policy, serve};
-use crate::{run, target};
+use crate::{run, run_with_input, target};
 use std::path::Path;
 
 /// The page that was written, and the exit code.
@@ -67,6 +67,24 @@ fn a_page_says_what_the_verdict_says() {
         assert!(text.contains(part), "{part}");
     }
     assert!(text.contains(&"12".repeat(32)) && text.contains(&"11".repeat(32)));
+}
+
+/// The files are read once: a page that read its policy again could show one that did not decide.
+#[test]
+fn the_policy_that_is_shown_is_the_one_that_decided() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let enclave = Enclave::new(1, 0x11);
+    files(place, &enclave);
+    let (address, _) = serve(enclave, count);
+    let target = target(address);
+    let words = ["report", &target, "--root", "root", "--collateral", "collateral"];
+    let policy = std::fs::read(place.join("policy")).unwrap();
+    let words = [&words[..], &["--policy", "/dev/stdin", "--output", "page.html"]].concat();
+    let ended = run_with_input(place, &words, &policy);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let page = std::fs::read_to_string(place.join("page.html")).unwrap();
+    assert!(page.contains("roots = [&#39;"), "{page}");
 }
 
 /// Claims and names are the container's words: none of them becomes markup, or hides what stands beside it.

@@ -3,7 +3,7 @@
 use crate::container::lab::{self, Enclave};
 use crate::container::{TRUST, count, files, policy, serve, serve_on};
 use crate::support::failed;
-use crate::{run, target};
+use crate::{run, run_with_input, target};
 use attestation::hex::Hex;
 use emulated_platform::{CollateralSettings, Settings};
 use rats_tls::binding::Binding;
@@ -251,6 +251,12 @@ fn certificates_are_judged_where_the_policy_says_so() {
     assert_eq!(accepted.verdict()["claims"], Value::Null);
     let refused = with("other", &["verify", "--json"]);
     assert_eq!(failed(&refused.verdict()), ["policy.measurement"]);
+    // The policy that names the level is the one that decides: it is read once.
+    let policy = std::fs::read(place.join("compat")).unwrap();
+    let words = TRUST.iter().map(|it| if *it == "policy" { "/dev/stdin" } else { it });
+    let words: Vec<&str> = ["verify", &address, "--json"].into_iter().chain(words).collect();
+    let once = run_with_input(place, &words, &policy);
+    assert_eq!(once.verdict()["verdict"], "accepted", "{}", once.stderr);
     // Which instance it is, no certificate says: whoever asks for one gets no verdict on another.
     let instance = with("compat", &["verify", "--instance-id", &"01".repeat(16)]);
     assert_eq!((instance.code, instance.stdout.as_str()), (2, ""), "{}", instance.stderr);
