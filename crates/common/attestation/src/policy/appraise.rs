@@ -73,15 +73,14 @@ pub(crate) fn appraise(
     now: Now,
     checks: &mut Checks,
 ) {
-    authenticate(policy, anchor, claims, checks);
+    identify(policy, references, anchor, claims, now, checks);
     let Some(claims) = claims else {
         let because = unreadable(checks);
-        for id in [CheckId::PolicyMeasurement, CheckId::PolicyConfigDigest, CheckId::ReportData] {
+        for id in [CheckId::PolicyConfigDigest, CheckId::ReportData] {
             checks.not_run(id, because);
         }
         return;
     };
-    measurement(policy, references, claims, now, checks);
     match &policy.config_digest {
         ConfigRule::Any => {
             checks.add(CheckId::PolicyConfigDigest, true, "any", digest(expected));
