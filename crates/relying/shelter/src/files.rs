@@ -1,6 +1,7 @@
 //! Files that a person names: read up to a limit, with the file in every message.
 
 use crate::failure::Failure;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -13,8 +14,13 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let shown = path.display();
     let file =
         File::open(path).map_err(|error| Failure::Undecided(format!("open {shown}: {error}")))?;
+    bounded(file, &shown, most)
+}
+
+/// Reads to the end, which must come before the limit.
+pub(crate) fn bounded(from: impl Read, shown: &dyn Display, most: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    file.take(most + 1)
+    from.take(most + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::Undecided(format!("read {shown}: {error}")))?;
     if bytes.len() as u64 > most {
@@ -53,6 +59,6 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Says which file an error is about.
-pub(crate) fn in_file<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Failure {
+pub(crate) fn in_file<E: Display>(path: &Path) -> impl Fn(E) -> Failure {
     move |error| Failure::Undecided(format!("{}: {error}", path.display()))
 }

@@ -5,7 +5,7 @@
 
 use crate::args::{Conversion, Measure};
 use crate::failure::Failure;
-use crate::files::in_file;
+use crate::files::{self, in_file};
 use crate::store::{Entry, Store};
 use crate::table;
 use attestation::time::Rfc3339;
@@ -22,6 +22,9 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use workload::digest::{Digest, Hex};
 use workload::manifest::{Manifest, Source};
+
+/// Most bytes of a file that may be a SIGSTRUCT, which has 1808.
+const MOST_SIGSTRUCT: u64 = 1 << 16;
 
 /// What was measured.
 pub(crate) struct Measured {
@@ -168,8 +171,7 @@ fn enclave_file(path: &Path, sigstruct: Option<&Path>) -> Result<Measured, Failu
             .map(|file| BufReader::with_capacity(1 << 18, file))
             .map_err(|error| Failure::Undecided(format!("open {}: {error}", path.display())))
     };
-    let mrenclave = sgx::sgxs::mrenclave::<Fast, _>(Io(open()?))
-        .map_err(|error| Failure::Undecided(format!("{}: {error}", path.display())))?;
+    let mrenclave = sgx::sgxs::mrenclave::<Fast, _>(Io(open()?)).map_err(in_file(path))?;
     // An enclave of another maker has no manifest; its measurement is as good.
     let contents = convert::enclave::Contents::read(open()?).ok();
     let manifest = contents.and_then(|contents| Manifest::parse(&contents.manifest).ok());
@@ -180,10 +182,8 @@ fn enclave_file(path: &Path, sigstruct: Option<&Path>) -> Result<Measured, Failu
 
 fn read_sigstruct(path: &Path, mrenclave: Digest) -> Result<Box<Sigstruct>, Failure> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::Undecided(format!("read {shown}: {error}")))?;
-    let signed = Sigstruct::parse(&bytes)
-        .map_err(|error| Failure::Undecided(format!("{shown}: {error}")))?;
+    let bytes = files::read(path, MOST_SIGSTRUCT)?;
+    let signed = Sigstruct::parse(&bytes).map_err(in_file(path))?;
     signed
         .verify::<Fast>()
         .map_err(|error| Failure::Refused(format!("{shown}: signature: {error}")))?;

@@ -118,7 +118,7 @@ fn what_cannot_be_measured_is_no_answer() {
             "pack: expected an image, to which the options of a conversion belong",
         ),
         (&["layout", "--policy", "wrong.toml"], "wrong.toml: rules: expected toml"),
-        (&["pack", "--expect", "abc"], "expected 64 hexadecimal digits"),
+        (&["pack", "--expect", "abc"], "expected 64 hex digits, got 3"),
         (&["layout", "--sigstruct", "pack/enclave.sig"], "layout: expected an enclave file"),
         (&[], "TARGET"),
     ] {

@@ -1,6 +1,7 @@
 //! Options of `shelter collateral`.
 
 use ::collateral::object::{Ca, Tee};
+use attestation::hex;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ pub(crate) struct Platform {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fmspc", "tee", "ca"])]
     pub(crate) evidence: Option<PathBuf>,
     /// That of this kind of platform: 12 digits
-    #[arg(long, value_name = "HEX", value_parser = fmspc, requires_all = ["tee", "ca"])]
+    #[arg(long, value_name = "HEX", value_parser = hex::array::<6>, requires_all = ["tee", "ca"])]
     pub(crate) fmspc: Option<[u8; 6]>,
     /// For quotes of this TEE
     #[arg(long, requires = "fmspc")]
@@ -137,8 +138,4 @@ pub(crate) struct Export {
     /// The moment to verify for, in seconds since 1970; the machine's clock if left out
     #[arg(long, value_name = "UNIX_SECONDS")]
     pub(crate) at: Option<u64>,
-}
-
-fn fmspc(text: &str) -> Result<[u8; 6], String> {
-    attestation::hex::array(text).map_err(|error| error.to_string())
 }

@@ -2,6 +2,7 @@
 
 use super::Trust;
 use crate::live::Address;
+use attestation::hex;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub(crate) struct Peer {
     #[arg(long, value_name = "NAME")]
     pub(crate) container: Option<String>,
     /// Of a running container: only this instance of it, 16 bytes, 32 digits
-    #[arg(long, value_name = "HEX", value_parser = instance)]
+    #[arg(long, value_name = "HEX", value_parser = hex::array::<16>)]
     pub(crate) instance_id: Option<[u8; 16]>,
     /// Of a running container: most time for each step: to connect, to open the session, to attest again
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
@@ -115,10 +116,6 @@ pub(crate) struct Watch {
     /// What to run at each change
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
-}
-
-fn instance(text: &str) -> Result<[u8; 16], String> {
-    attestation::hex::array(text).map_err(|error| error.to_string())
 }
 
 /// Seconds, with a fraction if wanted: more than none, at most a day.

@@ -1,9 +1,10 @@
 //! Options of `shelter measure`.
 
+use attestation::hex::{self, HexError};
 use clap::Args;
 use convert::overrides::Overrides;
 use std::path::PathBuf;
-use workload::digest::Digest;
+use workload::digest::{Digest, Hex};
 
 pub(super) const HELP: &str = "\
 An image (OCI layout, archive of docker save, rootfs directory) is converted again, in memory: give the same
@@ -59,7 +60,7 @@ impl Conversion {
     }
 }
 
-fn digest(text: &str) -> Result<Digest, String> {
-    Digest::from_hex(&text.to_ascii_lowercase())
-        .ok_or_else(|| format!("expected 64 hexadecimal digits, got {} characters", text.len()))
+/// A measurement: 64 digits, in either case.
+pub(super) fn digest(text: &str) -> Result<Digest, HexError> {
+    hex::array(text).map(Hex)
 }

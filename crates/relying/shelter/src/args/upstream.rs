@@ -4,6 +4,7 @@ use super::{Peer, Store, Trust};
 use crate::live::Address;
 use clap::Args;
 use std::path::PathBuf;
+use workload::digest::Digest;
 
 pub(super) const REMOTE_HELP: &str = "\
 Upstream's command trusted whatever its peer said of itself. This one needs what verify needs: a root, a policy or a
@@ -55,8 +56,8 @@ pub(crate) struct MrVerify {
     /// Image, pack, bundle or enclave file
     pub(crate) target: Option<PathBuf>,
     /// MRENCLAVE that it must have
-    #[arg(long, value_name = "HEX")]
-    pub(crate) expect: Option<String>,
+    #[arg(long, value_name = "HEX", value_parser = super::measure::digest)]
+    pub(crate) expect: Option<Digest>,
     /// Or the name of a saved measurement that it must have
     #[arg(long, value_name = "NAME", conflicts_with = "expect")]
     pub(crate) reference: Option<String>,

@@ -13,7 +13,7 @@ pub(crate) use told::{Check, Told, Word};
 use crate::args::Explain;
 use crate::failure::Failure;
 use crate::files::{self, MOST_VERDICT};
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::Path;
 
 pub(crate) fn run(arguments: &Explain) -> Result<(), Failure> {
@@ -21,7 +21,11 @@ pub(crate) fn run(arguments: &Explain) -> Result<(), Failure> {
         Some(path) if path != Path::new("-") => {
             (path.display().to_string(), files::read(path, MOST_VERDICT)?)
         }
-        _ => ("standard input".to_string(), stdin()?),
+        _ => {
+            let name = "standard input".to_string();
+            let bytes = files::bounded(std::io::stdin().lock(), &name, MOST_VERDICT)?;
+            (name, bytes)
+        }
     };
     let told =
         Told::parse(&bytes).map_err(|error| Failure::Undecided(format!("{name}: {error}")))?;
@@ -40,15 +44,4 @@ pub(crate) fn print(told: &Told, is_all: bool) {
 /// A verdict without colour, for standard error.
 pub(crate) fn plain(told: &Told) -> String {
     text::render(told, false, false)
-}
-
-fn stdin() -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(MOST_VERDICT + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::Undecided(format!("read standard input: {error}")))?;
-    if bytes.len() as u64 > MOST_VERDICT {
-        let message = format!("standard input: expected at most {MOST_VERDICT} bytes, got more");
-        return Err(Failure::Undecided(message));
-    }
-    Ok(bytes)
 }

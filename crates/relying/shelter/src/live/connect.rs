@@ -1,7 +1,6 @@
 //! `shelter connect`: bytes to and from an accepted container, for a person, a script, or any other program.
 
 use super::open::Session;
-use super::send::{refuse, say};
 use super::{Address, Container, Opened, run_to_end};
 use crate::args::Connect;
 use crate::failure::Failure;
@@ -23,20 +22,9 @@ pub(crate) fn run(arguments: &Connect) -> Result<(), Failure> {
             run_to_end(serve(container, place))
         }
         None => run_to_end(async {
-            let session = open(&container).await?;
+            let session = container.session().await?;
             pipe(&container, session).await
         }),
-    }
-}
-
-/// An accepted session; whom it is with was said.
-async fn open(container: &Container) -> Result<Session, Failure> {
-    match container.open().await? {
-        Opened::Accepted { session, seen, .. } => {
-            say(container, &seen)?;
-            Ok(*session)
-        }
-        Opened::Refused(seen) => Err(refuse(container, &seen)),
     }
 }
 
@@ -95,9 +83,7 @@ impl Place {
 /// Takes connections until it is stopped. The container is verified before the first one, too, so that a refusal
 /// shows at once.
 async fn serve(container: Container, place: Place) -> Result<(), Failure> {
-    let first = open(&container).await?;
-    // It was opened for its verdict; how it ends changes nothing.
-    let _ = tokio::time::timeout(container.timeout(), first.close()).await;
+    container.close(container.session().await?).await;
     let failed = |error: std::io::Error| Failure::Undecided(format!("listen: {error}"));
     let listener = match place {
         Place::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await.map_err(failed)?),
@@ -123,16 +109,12 @@ async fn serve(container: Container, place: Place) -> Result<(), Failure> {
                 Ok(Opened::Accepted { mut session, .. }) => {
                     let done = copy_bidirectional(&mut local, &mut session).await;
                     match done {
-                        Ok(_) => {
-                            let closing =
-                                tokio::time::timeout(container.timeout(), session.close());
-                            let _ = closing.await;
-                        }
+                        Ok(_) => container.close(*session).await,
                         Err(error) => eprintln!("shelter: {}", container.failed(&error)),
                     }
                 }
                 Ok(Opened::Refused(seen)) => {
-                    refuse(&container, &seen);
+                    container.refusal(&seen);
                 }
                 Err(failure) => failure.report(),
             }

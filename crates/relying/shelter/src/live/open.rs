@@ -4,6 +4,7 @@ use super::certificate;
 use super::judge::{Grounds, Judge, Seen};
 use super::{Address, Reached};
 use crate::args::{Peer, Trust};
+use crate::explain::{self, Told};
 use crate::failure::Failure;
 use crate::source::Source;
 use crate::trusted::Trusted;
@@ -140,12 +141,43 @@ impl Container {
         }
         match self.open().await? {
             Opened::Accepted { session, seen, .. } => {
-                // It was opened for the verdict alone; how it ends changes nothing.
-                let _ = timeout(self.timeout, session.close()).await;
+                self.close(*session).await;
                 Ok(seen)
             }
             Opened::Refused(seen) => Ok(seen),
         }
+    }
+
+    /// An accepted session; standard error says whom it is with, or why there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and a refusal.
+    pub(crate) async fn session(&self) -> Result<Session, Failure> {
+        match self.open().await? {
+            Opened::Accepted { session, seen, .. } => {
+                let (told, _) = Told::of(&seen.told(&self.reached()))?;
+                // Standard output is the program's.
+                eprintln!("{}", explain::line(&told));
+                Ok(*session)
+            }
+            Opened::Refused(seen) => Err(self.refusal(&seen)),
+        }
+    }
+
+    /// Shows a refusal on standard error, as `verify` does on standard output.
+    pub(crate) fn refusal(&self, seen: &Seen) -> Failure {
+        match Told::of(&seen.told(&self.reached())) {
+            Ok((told, _)) => {
+                eprint!("{}", explain::plain(&told));
+                Failure::Said
+            }
+            Err(failure) => failure,
+        }
+    }
+
+    /// Closes a session that did what it was opened for: how it ends changes nothing.
+    pub(crate) async fn close(&self, session: Session) {
+        let _ = timeout(self.timeout, session.close()).await;
     }
 
     async fn connect(&self) -> Result<Box<dyn Io>, Failure> {

@@ -1,11 +1,9 @@
 //! `shelter send`: a secret to an accepted container, and its answer.
 
 use super::open::Session;
-use super::{Container, Opened, run_to_end, secret};
+use super::{Container, run_to_end, secret};
 use crate::args::{Answer, Delivery};
-use crate::explain::{self, Told};
 use crate::failure::Failure;
-use crate::live::Seen;
 use rats_tls::SessionError;
 use std::io::Write;
 use std::time::Duration;
@@ -20,28 +18,21 @@ pub(crate) fn run(arguments: &Delivery) -> Result<(), Failure> {
     let secret = secret::Source::open(secret)?;
     let container = Container::new(target.clone(), peer, trust)?.bound_only()?;
     let answered = run_to_end(async {
-        match container.open().await? {
-            Opened::Accepted { mut session, seen, .. } => {
-                say(&container, &seen)?;
-                let secret = secret.read()?;
-                let failed =
-                    |error: &SessionError| container.failed(&format_args!("session: {error}"));
-                let sent = timeout(container.timeout(), async {
-                    session.write_all(&secret).await?;
-                    // A program that reads to the end has all of it now.
-                    session.finish().await
-                });
-                let sent = sent.await;
-                drop(secret);
-                sent.map_err(|_| failed(&SessionError::Timeout))?.map_err(|it| failed(&it))?;
-                let answered = receive(&mut session, *answer, container.timeout()).await;
-                let answered = answered.map_err(|it| failed(&it))?;
-                // The answer is here; the peer's last words change nothing.
-                let _ = timeout(container.timeout(), session.close()).await;
-                Ok(answered)
-            }
-            Opened::Refused(seen) => Err(refuse(&container, &seen)),
-        }
+        let mut session = container.session().await?;
+        let secret = secret.read()?;
+        let failed = |error: &SessionError| container.failed(&format_args!("session: {error}"));
+        let sent = timeout(container.timeout(), async {
+            session.write_all(&secret).await?;
+            // A program that reads to the end has all of it now.
+            session.finish().await
+        });
+        let sent = sent.await;
+        drop(secret);
+        sent.map_err(|_| failed(&SessionError::Timeout))?.map_err(|it| failed(&it))?;
+        let answered = receive(&mut session, *answer, container.timeout()).await;
+        let answered = answered.map_err(|it| failed(&it))?;
+        container.close(session).await;
+        Ok::<_, Failure>(answered)
     })?;
     let mut out = std::io::stdout().lock();
     let written = out.write_all(&answered).and_then(|()| out.flush());
@@ -78,28 +69,4 @@ async fn receive(
         }
     }
     Ok(answered)
-}
-
-/// Says on standard error whom the session is with: standard output is the program's.
-pub(super) fn say(container: &Container, seen: &Seen) -> Result<(), Failure> {
-    let json =
-        serde_json::to_string(&seen.told(&container.reached())).map_err(Failure::undecided)?;
-    let told = Told::parse(json.as_bytes()).map_err(Failure::undecided)?;
-    eprintln!("{}", explain::line(&told));
-    Ok(())
-}
-
-/// Shows a refusal on standard error, as `verify` does on standard output.
-pub(super) fn refuse(container: &Container, seen: &Seen) -> Failure {
-    let json = serde_json::to_string(&seen.told(&container.reached()));
-    match json
-        .map_err(Failure::undecided)
-        .and_then(|json| Told::parse(json.as_bytes()).map_err(Failure::undecided))
-    {
-        Ok(told) => {
-            eprint!("{}", explain::plain(&told));
-            Failure::Said
-        }
-        Err(failure) => failure,
-    }
 }

@@ -55,7 +55,7 @@ fn mrverify_wants_something_to_measure_and_to_compare_with() {
     for (words, part) in [
         (&["mrverify"][..], "expected an image, pack, bundle or enclave file to measure"),
         (&["mrverify", "x"], "expected --expect HEX or --reference NAME"),
-        (&["mrverify", "x", "--expect", "00"], "--expect: expected 64 hexadecimal digits"),
+        (&["mrverify", "x", "--expect", "00"], "expected 64 hex digits, got 2"),
         (&["mrverify", "x", "--reference", "y", "--store", "s"], "saved as \"y\""),
     ] {
         let ended = run(place.path(), words);
