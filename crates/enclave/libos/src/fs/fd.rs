@@ -210,11 +210,20 @@ impl Slots {
         slot
     }
 
-    fn free_from(&mut self, from: usize, limit: u64) -> Result<usize, Errno> {
+    fn get(&self, fd: i32) -> Result<&Slot, Errno> {
+        let slot = usize::try_from(fd).ok().and_then(|fd| self.entries.get(fd)?.as_ref());
+        slot.ok_or(Errno::EBADF)
+    }
+
+    /// The lowest free number from `from` on.
+    fn find_from(&self, from: usize) -> usize {
         let start = from.max(self.lowest);
-        let fd = (start..self.entries.len())
-            .find(|&fd| self.entries[fd].is_none())
-            .unwrap_or_else(|| self.entries.len().max(start));
+        let mut entries = self.entries.iter().skip(start);
+        entries.position(Option::is_none).map_or(self.entries.len().max(start), |at| start + at)
+    }
+
+    fn free_from(&mut self, from: usize, limit: u64) -> Result<usize, Errno> {
+        let fd = self.find_from(from);
         if fd as u64 >= limit {
             return Err(Errno::EMFILE);
         }
@@ -268,9 +277,7 @@ impl Table {
     /// # Errors
     /// EBADF.
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        let slots = self.slots.lock();
-        let slot = usize::try_from(fd).ok().and_then(|fd| slots.entries.get(fd)?.as_ref());
-        slot.map(|slot| slot.file.clone()).ok_or(Errno::EBADF)
+        self.slots.lock().get(fd).map(|slot| slot.file.clone())
     }
 
     /// Likewise, but not one that stands for a path only.
@@ -287,10 +294,12 @@ impl Table {
     /// EBADF.
     pub fn get_known(&self, fd: i32) -> Result<Known, Errno> {
         let slots = self.slots.lock();
-        let slot = usize::try_from(fd).ok().and_then(|fd| slots.entries.get(fd)?.as_ref());
-        let file = slot.map(|slot| slot.file.clone()).filter(|open| !open.is_path());
+        let file = slots.get(fd)?.file.clone();
+        if file.is_path() {
+            return Err(Errno::EBADF);
+        }
         let changes = slots.changes.clone();
-        Ok(Known { file: file.ok_or(Errno::EBADF)?, seen: changes.count(), changes, fd })
+        Ok(Known { file, seen: changes.count(), changes, fd })
     }
 
     /// Puts a description under the lowest free number that is at least `from` and below `limit`.
@@ -315,11 +324,8 @@ impl Table {
     /// # Errors
     /// EMFILE.
     pub fn check_room(&self, limit: u64) -> Result<(), Errno> {
-        let slots = self.slots.lock();
-        let is_free = slots.entries.iter().skip(slots.lowest).any(Option::is_none)
-            || (slots.entries.len().max(slots.lowest) as u64) < limit.min(i32::MAX as u64);
-        // A hole may lie above the limit, where it was lowered: insert looks again.
-        if is_free { Ok(()) } else { Err(Errno::EMFILE) }
+        let fd = self.slots.lock().find_from(0);
+        if (fd as u64) < limit.min(i32::MAX as u64) { Ok(()) } else { Err(Errno::EMFILE) }
     }
 
     /// Puts a description under a number; what was there is closed.
@@ -378,9 +384,7 @@ impl Table {
     /// # Errors
     /// EBADF.
     pub fn is_cloexec(&self, fd: i32) -> Result<bool, Errno> {
-        let slots = self.slots.lock();
-        let slot = usize::try_from(fd).ok().and_then(|fd| slots.entries.get(fd)?.as_ref());
-        slot.map(|slot| slot.is_cloexec).ok_or(Errno::EBADF)
+        self.slots.lock().get(fd).map(|slot| slot.is_cloexec)
     }
 
     /// Sets the close-on-exec flag.
