@@ -18,7 +18,6 @@ const DECIDED: u16 = Readiness::OUT.0 | Readiness::ERR.0 | Readiness::HUP.0;
 pub struct Connection {
     endpoint: Arc<Endpoint>,
     peer: SocketAddr,
-    is_begun: Mutex<bool>,
     ahead: Mutex<Ahead>,
 }
 
@@ -32,16 +31,9 @@ struct Ahead {
 }
 
 impl Connection {
-    /// One that was accepted.
-    pub(super) fn made(endpoint: Arc<Endpoint>, peer: SocketAddr) -> Self {
-        let is_begun = Mutex::new(false);
-        Self { endpoint, peer, is_begun, ahead: Mutex::default() }
-    }
-
-    /// One that is being made.
-    pub(super) fn begun(endpoint: Arc<Endpoint>, peer: SocketAddr) -> Self {
-        let is_begun = Mutex::new(true);
-        Self { endpoint, peer, is_begun, ahead: Mutex::default() }
+    /// One that was accepted, or that is being made.
+    pub(super) fn new(endpoint: Arc<Endpoint>, peer: SocketAddr) -> Self {
+        Self { endpoint, peer, ahead: Mutex::default() }
     }
 
     /// Where it leads, as the host says for a connection that was accepted.
@@ -58,27 +50,15 @@ impl Connection {
         name.filter(|name| name.is_ipv4() == self.peer.is_ipv4())
     }
 
-    /// Whether the attempt to connect is over. An error is told once.
+    /// Whether the attempt to connect is over, asked until it is. An error is told once.
     ///
     /// # Errors
     /// EAGAIN while it is not, after which the queue is woken when it is; why it failed.
     pub fn finish(&self) -> Result<(), Errno> {
-        let mut is_begun = self.is_begun.lock();
-        if !*is_begun {
-            return Ok(());
-        }
         if self.endpoint.poll().0 & DECIDED == 0 {
             return Err(Errno::EAGAIN);
         }
-        *is_begun = false;
-        drop(is_begun);
         self.take_error().map_or(Ok(()), Err)
-    }
-
-    /// Whether the attempt to connect goes on.
-    #[must_use]
-    pub fn is_connecting(&self) -> bool {
-        *self.is_begun.lock() && self.endpoint.poll().0 & DECIDED == 0
     }
 
     /// SO_ERROR.

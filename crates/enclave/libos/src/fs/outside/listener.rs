@@ -49,7 +49,7 @@ impl Listener {
             host.log(Level::Error, line);
             return Err(Errno::ECONNABORTED);
         };
-        Ok(Connection::made(endpoint, peer))
+        Ok(Connection::new(endpoint, peer))
     }
 
     /// Whether a connection waits.

@@ -146,7 +146,7 @@ impl Outside {
         let is_datagram = protocol == Protocol::Udp;
         let stream = self.platform.host().net_connect(to, is_datagram);
         let stream = stream.map_err(answers::connecting)?;
-        Ok(Connection::begun(self.adopt(stream, queue)?, to))
+        Ok(Connection::new(self.adopt(stream, queue)?, to))
     }
 
     /// A program wants an address that no rule names: counted, and told to the operator once.
