@@ -136,12 +136,7 @@ pub trait File: Send + Sync {
     }
     /// Woken when [`poll`](Self::poll) may give more; None for a file that never waits.
     fn wait_queue(&self) -> Option<&WaitQueue> {
-        None
-    }
-    /// Longest wait of a read or write in nanoseconds (SO_RCVTIMEO, SO_SNDTIMEO); None for ever.
-    fn wait_limit_ns(&self, is_write: bool) -> Option<u64> {
-        let _ = is_write;
-        None
+        self.as_socket().map(Socket::events)
     }
     /// The socket that it is.
     fn as_socket(&self) -> Option<&dyn Socket> {

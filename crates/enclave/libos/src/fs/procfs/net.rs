@@ -3,11 +3,12 @@
 use crate::fs::context::Caller;
 use crate::fs::pseudo::{Entry, Names, made, text};
 use crate::fs::socket::inet::address::Family;
-use crate::fs::socket::inet::listing::{self, Protocol};
+use crate::fs::socket::inet::listing;
 use crate::fs::socket::inet::network::Network;
 use crate::fs::stat::FileType;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use workload::manifest::Protocol;
 
 pub(super) struct Net(pub(super) Arc<Network>);
 

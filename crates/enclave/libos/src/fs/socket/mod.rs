@@ -81,8 +81,8 @@ pub trait Socket: File {
     ///
     /// # Errors
     /// EOPNOTSUPP where it takes no connections, EINVAL, EADDRINUSE.
-    fn listen(&self, task: &dyn Task, backlog: usize) -> Result<(), Errno> {
-        let _ = (task, backlog);
+    fn listen(&self, backlog: usize) -> Result<(), Errno> {
+        let _ = backlog;
         Err(Errno::EOPNOTSUPP)
     }
 
@@ -164,14 +164,18 @@ pub trait Socket: File {
     ///
     /// # Errors
     /// ENOPROTOOPT.
-    fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno>;
+    fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        let value = self.options().integer(&[], level, name).ok_or(Errno::ENOPROTOOPT)?;
+        Ok(value.to_le_bytes().into())
+    }
 
     /// setsockopt(2) of what is the family's own.
     ///
     /// # Errors
     /// ENOPROTOOPT, EINVAL for a value that does not fit.
-    fn set_option(&self, task: &dyn Task, level: i32, name: i32, value: &[u8])
-    -> Result<(), Errno>;
+    fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        self.options().set_integer(&[], level, name, value)
+    }
 
     /// Takes note that the options changed: sizes of buffers.
     fn options_changed(&self) {}

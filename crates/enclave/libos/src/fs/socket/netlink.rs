@@ -323,21 +323,6 @@ impl Socket for Netlink {
     fn receive(&self, into: &mut dyn Sink, peeks: bool) -> Result<Received, Errno> {
         self.inbox.receive(into, peeks)
     }
-
-    fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
-        let value = self.options.integer(&[], level, name).ok_or(Errno::ENOPROTOOPT)?;
-        Ok(value.to_le_bytes().into())
-    }
-
-    fn set_option(
-        &self,
-        _task: &dyn Task,
-        level: i32,
-        name: i32,
-        value: &[u8],
-    ) -> Result<(), Errno> {
-        self.options.set_integer(&[], level, name, value)
-    }
 }
 
 impl File for Netlink {
@@ -352,14 +337,6 @@ impl File for Netlink {
     fn poll(&self) -> Readiness {
         let readable = if self.inbox.is_readable() { Readiness::IN.0 } else { 0 };
         Readiness(Readiness::OUT.0 | readable)
-    }
-
-    fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.queue)
-    }
-
-    fn wait_limit_ns(&self, is_write: bool) -> Option<u64> {
-        self.options.wait_limit_ns(is_write)
     }
 
     fn ioctl(&self, task: &dyn Task, request: u32, argument: u64) -> Result<u64, Errno> {

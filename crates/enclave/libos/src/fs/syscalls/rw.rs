@@ -98,12 +98,17 @@ pub(super) fn read_into(task: &dyn Task, open: &OpenFile, into: &mut dyn Sink) -
     let count = match open.read(task, into) {
         Err(Errno::EAGAIN) if !open.is_nonblocking() => {
             let Some(queue) = open.file.wait_queue() else { return Err(Errno::EAGAIN) };
-            let limit = open.file.wait_limit_ns(false);
+            let limit = limit_ns(open, false);
             retry_within(task, queue, limit, || open.read(task, into))?
         }
         done => done?,
     };
     Ok(count as u64)
+}
+
+/// Longest wait of a read or a write (SO_RCVTIMEO, SO_SNDTIMEO); None for ever.
+fn limit_ns(open: &OpenFile, is_write: bool) -> Option<u64> {
+    open.file.as_socket()?.options().wait_limit_ns(is_write)
 }
 
 /// Writes at the offset of the description, waiting until everything is out unless it is O_NONBLOCK.
@@ -128,7 +133,7 @@ fn write_all(task: &dyn Task, open: &OpenFile, from: &mut dyn Source) -> SysResu
         let step = match open.write(from) {
             Err(Errno::EAGAIN) if !open.is_nonblocking() => match open.file.wait_queue() {
                 Some(queue) => {
-                    let limit = open.file.wait_limit_ns(true);
+                    let limit = limit_ns(open, true);
                     retry_within(task, queue, limit, || open.write(from))
                 }
                 None => Err(Errno::EAGAIN),

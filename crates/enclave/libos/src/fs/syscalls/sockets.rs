@@ -8,13 +8,13 @@ use crate::fs::flags::{O_CLOEXEC, O_NONBLOCK, O_RDWR};
 use crate::fs::socket::inet::address::Family;
 use crate::fs::socket::netlink::{self, AF_NETLINK, Netlink};
 use crate::fs::socket::options::{SOL_SOCKET, so};
+use crate::fs::socket::unix::AF_UNIX;
 use crate::fs::socket::{Kind, Socket, inet, own_credentials, unix};
 use crate::fs::task::{Task, retry_within};
 use crate::syscall::Args;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-const AF_UNIX: u16 = 1;
 /// Bytes of `struct sockaddr_storage`.
 const LONGEST_ADDRESS: u32 = 128;
 /// Longest value of an option that is read.
@@ -123,7 +123,7 @@ pub(super) fn bind(task: &dyn Task, args: &Args) -> SysResult {
 pub(super) fn listen(task: &dyn Task, args: &Args) -> SysResult {
     let open = task.files().get_file(args.int(0))?;
     // A negative backlog is a large one, as the unsigned comparison of Linux has it.
-    socket_of(&open)?.listen(task, unsigned(args, 1) as usize).map(|()| 0)
+    socket_of(&open)?.listen(unsigned(args, 1) as usize).map(|()| 0)
 }
 
 /// connect(2)
@@ -204,7 +204,7 @@ pub(super) fn setsockopt(task: &dyn Task, args: &Args) -> SysResult {
         (SOL_SOCKET, so::LINGER) => options.set_linger(&value)?,
         (SOL_SOCKET, so::RCVTIMEO) => options.set_timeout(false, &value)?,
         (SOL_SOCKET, so::SNDTIMEO) => options.set_timeout(true, &value)?,
-        _ => socket.set_option(task, level, name, &value)?,
+        _ => socket.set_option(level, name, &value)?,
     }
     socket.options_changed();
     Ok(0)

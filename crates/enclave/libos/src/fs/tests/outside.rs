@@ -8,14 +8,14 @@ use crate::fs::memfs::Fs;
 use crate::fs::outside::testing::change;
 use crate::fs::outside::{Outside, Rules, testing::Socket};
 use crate::fs::socket::inet::address::Family;
-use crate::fs::socket::inet::listing::{Protocol, sockets};
+use crate::fs::socket::inet::listing::sockets;
 use crate::fs::stream::Streams;
 use crate::fs::testing::Arg::{N, P};
 use crate::fs::testing::{RecordingHost, TestTask, settings};
 use crate::testing::Machine;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use workload::manifest::Network;
+use workload::manifest::{Network, Protocol};
 
 const IN: u16 = 1;
 const OUT: u16 = 4;

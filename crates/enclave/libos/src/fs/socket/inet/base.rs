@@ -2,7 +2,7 @@
 
 use super::super::options::{Options, so};
 use super::super::{Peer, next_id};
-use super::address::{Family, is_local};
+use super::address::{Family, is_local, source, target};
 use super::network::{Family as Sockets, Network};
 use super::ports::{Holder, Place, Sharing, UNPRIVILEGED};
 use super::protocol::{IPPROTO_IPV6, IPV6_V6ONLY, MEMBERSHIPS};
@@ -37,10 +37,19 @@ impl Bound {
         SocketAddr::new(self.place.ip, self.port)
     }
 
-    /// The address of this side of a connection that would come from `own`.
-    pub(super) fn address_from(&self, own: IpAddr) -> SocketAddr {
-        let ip = if self.place.ip.is_unspecified() { own } else { self.place.ip };
-        SocketAddr::new(ip, self.port)
+    /// Where bytes to `remote`, inside the enclave, come from and really go.
+    ///
+    /// # Errors
+    /// EAFNOSUPPORT, ENETUNREACH for an IPv6 socket that is bound to an address of the other kind.
+    pub(super) fn path(&self, remote: SocketAddr) -> Result<(SocketAddr, SocketAddr), Errno> {
+        let own = self.place.ip;
+        let own = if own.is_unspecified() { source(remote.ip()) } else { own };
+        let target = target(own, remote.ip());
+        match (own, target) {
+            (IpAddr::V4(_), IpAddr::V6(_)) => Err(Errno::EAFNOSUPPORT),
+            (IpAddr::V6(_), IpAddr::V4(_)) => Err(Errno::ENETUNREACH),
+            _ => Ok((SocketAddr::new(own, self.port), SocketAddr::new(target, remote.port()))),
+        }
     }
 }
 

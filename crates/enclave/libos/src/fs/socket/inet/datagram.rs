@@ -6,7 +6,7 @@
 use super::super::channel::{Bounds, Channel};
 use super::super::options::{SOL_SOCKET, so};
 use super::super::{AF_UNSPEC, Attached, Destination, Kind, Peer, Received, Socket};
-use super::address::{Family, family_of, is_local, source, target};
+use super::address::{Family, family_of, is_local};
 use super::base::{Base, Bound};
 use super::interface;
 use super::listing::Row;
@@ -81,7 +81,6 @@ impl Datagram {
         if !is_local(remote.ip()) {
             return Err(Errno::ENETUNREACH);
         }
-        let own = source(remote.ip());
         let bound = match state.bound {
             Some(bound) => bound,
             None => {
@@ -90,13 +89,7 @@ impl Datagram {
             }
         };
         state.bound = Some(bound);
-        let local = bound.address_from(own);
-        let target = SocketAddr::new(target(local.ip(), remote.ip()), remote.port());
-        if local.is_ipv4() != target.is_ipv4() {
-            // An IPv6 socket that is bound to an address of the other kind.
-            return Err(if local.is_ipv4() { Errno::EAFNOSUPPORT } else { Errno::ENETUNREACH });
-        }
-        Ok((local, target))
+        bound.path(remote)
     }
 
     fn count_unreachable<T>(&self, to: SocketAddr, done: Result<T, Errno>) -> Result<T, Errno> {
@@ -298,13 +291,7 @@ impl Socket for Datagram {
         Ok(value.to_le_bytes().into())
     }
 
-    fn set_option(
-        &self,
-        _task: &dyn Task,
-        level: i32,
-        name: i32,
-        value: &[u8],
-    ) -> Result<(), Errno> {
+    fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         let is_bound = self.state.lock().bound.is_some();
         self.base.set_option(of_datagram(self.base.family), (level, name), value, is_bound)
     }
@@ -364,14 +351,6 @@ impl File for Datagram {
             ready |= Readiness::ERR.0;
         }
         Readiness(ready)
-    }
-
-    fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.base.queue)
-    }
-
-    fn wait_limit_ns(&self, is_write: bool) -> Option<u64> {
-        self.base.options.wait_limit_ns(is_write)
     }
 
     fn ioctl(&self, task: &dyn Task, request: u32, argument: u64) -> Result<u64, Errno> {

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::net::{IpAddr, SocketAddr};
+use workload::manifest::Protocol;
 
 /// A socket's line.
 pub(super) struct Row {
@@ -19,14 +20,6 @@ pub(super) struct Row {
     pub(super) queues: (usize, usize),
     pub(super) uid: u32,
     pub(super) inode: u64,
-}
-
-/// Which list of sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Protocol {
-    Tcp,
-    Udp,
 }
 
 /// Text of /proc/net/tcp, tcp6, udp or udp6.

@@ -10,7 +10,7 @@
 
 use super::super::options::{SOL_SOCKET, so};
 use super::super::{AF_UNSPEC, Attached, Destination, Kind, Peer, Received, SOMAXCONN, Socket};
-use super::address::{Family, family_of, is_local, source, target};
+use super::address::{Family, family_of, is_local, source};
 use super::base::{Base, Bound};
 use super::carrier::Carrier;
 use super::interface;
@@ -151,18 +151,12 @@ impl Stream {
         if !is_local(remote.ip()) {
             return self.reach(&mut state, remote).map(|()| true);
         }
-        let own = source(remote.ip());
         let sockets = &self.base.network.streams;
         let bound = match state.bound {
             Some(bound) => bound,
-            None => self.base.claim(sockets, &self.this, own, 0, true)?,
+            None => self.base.claim(sockets, &self.this, source(remote.ip()), 0, true)?,
         };
-        let local = bound.address_from(own);
-        let target = SocketAddr::new(target(local.ip(), remote.ip()), remote.port());
-        if local.is_ipv4() != target.is_ipv4() {
-            // An IPv6 socket that is bound to an address of the other kind.
-            return Err(if local.is_ipv4() { Errno::EAFNOSUPPORT } else { Errno::ENETUNREACH });
-        }
+        let (local, target) = bound.path(remote)?;
         state.bound = Some(bound);
         state.local = Some(local);
         state.role = Role::Connecting;
@@ -468,7 +462,7 @@ impl Socket for Stream {
         }
     }
 
-    fn listen(&self, _task: &dyn Task, backlog: usize) -> Result<(), Errno> {
+    fn listen(&self, backlog: usize) -> Result<(), Errno> {
         let limit = backlog.min(SOMAXCONN) + 1;
         let mut state = self.settled();
         match &mut state.role {
@@ -598,13 +592,7 @@ impl Socket for Stream {
         }
     }
 
-    fn set_option(
-        &self,
-        _task: &dyn Task,
-        level: i32,
-        name: i32,
-        value: &[u8],
-    ) -> Result<(), Errno> {
+    fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         if (level, name) == (IPPROTO_TCP, TCP_CONGESTION) {
             let is_known = matches!(value.trim_ascii_end(), [b'c', b'u', b'b', b'i', b'c', rest @ ..]
                 if rest.iter().all(|byte| *byte == 0));
@@ -686,14 +674,6 @@ impl File for Stream {
             }
         };
         Readiness(bits)
-    }
-
-    fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.base.queue)
-    }
-
-    fn wait_limit_ns(&self, is_write: bool) -> Option<u64> {
-        self.base.options.wait_limit_ns(is_write)
     }
 
     fn ioctl(&self, task: &dyn Task, request: u32, argument: u64) -> Result<u64, Errno> {

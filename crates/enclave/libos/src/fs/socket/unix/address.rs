@@ -13,7 +13,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
-pub(super) const AF_UNIX: u16 = 1;
+/// AF_UNIX.
+pub const AF_UNIX: u16 = 1;
 /// Bytes of `sun_path`.
 const PATH: usize = 108;
 

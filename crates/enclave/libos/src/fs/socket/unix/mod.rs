@@ -7,6 +7,8 @@
 
 mod address;
 
+pub use address::AF_UNIX;
+
 use super::channel::{Attached, Bounds, CAPACITY, Channel, Peer, Received};
 use super::options::{Options, SOL_SOCKET, so};
 use super::{Destination, FIONREAD, Kind, SOMAXCONN, Socket as _};
@@ -243,7 +245,7 @@ impl Socket {
 
 impl super::Socket for Socket {
     fn domain(&self) -> u16 {
-        address::AF_UNIX
+        AF_UNIX
     }
 
     fn kind(&self) -> Kind {
@@ -275,7 +277,7 @@ impl super::Socket for Socket {
         retry_within(task, &target.queue, limit, || self.connect_to(&target))
     }
 
-    fn listen(&self, _task: &dyn Task, backlog: usize) -> Result<(), Errno> {
+    fn listen(&self, backlog: usize) -> Result<(), Errno> {
         if self.kind == Kind::Datagram {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -377,16 +379,6 @@ impl super::Socket for Socket {
         Ok(value.to_le_bytes().into())
     }
 
-    fn set_option(
-        &self,
-        _task: &dyn Task,
-        level: i32,
-        name: i32,
-        value: &[u8],
-    ) -> Result<(), Errno> {
-        self.options.set_integer(&[], level, name, value)
-    }
-
     fn options_changed(&self) {
         // The sender's size counts: its bytes lie in the other side's channel (unix(7)).
         let Ok(outbox) = self.outbox(None) else { return };
@@ -471,10 +463,6 @@ impl File for Socket {
         Readiness(ready)
     }
 
-    fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.queue)
-    }
-
     fn ioctl(&self, task: &dyn Task, request: u32, argument: u64) -> Result<u64, Errno> {
         if request != FIONREAD {
             return Err(Errno::ENOTTY);
@@ -494,10 +482,6 @@ impl File for Socket {
 
     fn as_socket(&self) -> Option<&dyn super::Socket> {
         Some(self)
-    }
-
-    fn wait_limit_ns(&self, is_write: bool) -> Option<u64> {
-        self.options.wait_limit_ns(is_write)
     }
 
     fn as_any(&self) -> &dyn Any {
