@@ -27,4 +27,5 @@ pub use layout::{
     TARGETINFO_SIZE, VERSION,
 };
 pub use memory::{Memory, RawBlock, SliceBlock};
+pub use plausible::READINESS;
 pub use request::{BadRequest, Half, Protection, Request, SideData, TypeChange, Wire};

@@ -4,7 +4,7 @@ use crate::Request;
 use crate::layout::{DATA_SIZE, MAX_REQUEST, TARGETINFO_SIZE, VALUES};
 
 /// `poll(2)` bits that the ABI carries: IN, OUT, ERR, HUP, RDHUP.
-pub(crate) const READINESS: u16 = 0x001 | 0x004 | 0x008 | 0x010 | 0x2000;
+pub const READINESS: u16 = 0x001 | 0x004 | 0x008 | 0x010 | 0x2000;
 
 /// A field of a reply that cannot be true, whatever the host's state. The host is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -233,8 +233,7 @@ impl Host for Calls {
     }
 
     fn stream_watch(&self, stream: HostStream, interest: Readiness) {
-        let known = Readiness::IN.0 | Readiness::OUT.0 | Readiness::ERR.0 | Readiness::HUP.0;
-        let interest = interest.0 & (known | Readiness::RDHUP.0);
+        let interest = interest.0 & hostcall::READINESS;
         let _ = call(&Request::StreamWatch { stream: stream.0, interest }, &mut []);
     }
 

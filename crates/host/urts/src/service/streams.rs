@@ -9,6 +9,7 @@ use super::watcher::Watcher;
 use super::{Answer, Served};
 use crate::block::{Block, last_errno};
 use crate::interrupt::Interrupt;
+use hostcall::READINESS;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -16,8 +17,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// `poll(2)` bits that the ABI carries; the last only of sockets that the enclave asked for.
-pub(super) const READINESS: u16 = 0x1d | RDHUP;
+/// Told only of sockets that the enclave asked for.
 const RDHUP: u16 = PollFlags::RDHUP.bits();
 
 /// Bytes written at once where a write may not be told not to wait: what `poll(2)` promises room for.

@@ -1,8 +1,7 @@
 //! One thread that waits for watched streams and for chores.
 
 use super::events::Events;
-use super::streams::READINESS;
-use hostcall::Event;
+use hostcall::{Event, READINESS};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
