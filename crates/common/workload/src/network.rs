@@ -4,7 +4,7 @@
 //! the host is plaintext to it, and who is at the other end is the host's word: the rules bound what a program
 //! can be made to do, they protect nothing that it sends.
 
-use crate::validate::{Invalid, invalid, quoted};
+use crate::validate::{Invalid, ascending, invalid, quoted};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -107,18 +107,11 @@ impl Network {
                 return Err(invalid(field + ".protocol", "tcp (udp: not yet)", "udp"));
             }
         }
-        if let Some(pair) = self.connect.windows(2).find(|pair| pair[0] >= pair[1]) {
-            let got = format!("{} before {}", pair[0], pair[1]);
-            return Err(invalid("network.connect", "ascending rules", got));
-        }
+        ascending("network.connect", "rules", &self.connect, ToString::to_string)?;
         if self.listen.first() == Some(&0) {
             return Err(invalid("network.listen", "ports from 1 to 65535", "0"));
         }
-        if let Some(pair) = self.listen.windows(2).find(|pair| pair[0] >= pair[1]) {
-            let got = format!("{} before {}", pair[0], pair[1]);
-            return Err(invalid("network.listen", "ascending ports", got));
-        }
-        Ok(())
+        ascending("network.listen", "ports", &self.listen, u16::to_string)
     }
 }
 

@@ -93,10 +93,12 @@ pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Invalid> {
         env_rule(name, rule)?;
     }
     absolute("process.cwd", &process.cwd)?;
-    if let Some(pair) = unsorted(&process.user.additional_gids) {
-        let got = format!("{} before {}", pair[0], pair[1]);
-        return Err(invalid("process.user.additional_gids", "ascending ids", got));
-    }
+    ascending(
+        "process.user.additional_gids",
+        "ids",
+        &process.user.additional_gids,
+        u32::to_string,
+    )?;
     for (index, rule) in manifest.exec.iter().enumerate() {
         arguments(&format!("exec[{index}].argv"), &rule.argv)?;
     }
@@ -116,10 +118,7 @@ pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Invalid> {
         }
     }
     manifest.network.validate()?;
-    if let Some(pair) = unsorted(&manifest.attestation.uids) {
-        let got = format!("{} before {}", pair[0], pair[1]);
-        return Err(invalid("attestation.uids", "ascending ids", got));
-    }
+    ascending("attestation.uids", "ids", &manifest.attestation.uids, u32::to_string)?;
     attestation_files(&manifest.attestation.files)?;
     if let Some(attester) = &manifest.attester {
         attester.validate(manifest)?;
@@ -142,13 +141,7 @@ fn attestation_files(files: &[String]) -> Result<(), Invalid> {
         let expected = format!("any of {}", AttestationFiles::NAMES.join(", "));
         return Err(invalid("attestation.files", expected, quoted(file)));
     }
-    match files.windows(2).find(|pair| pair[0] >= pair[1]) {
-        Some(pair) => {
-            let got = format!("{} before {}", quoted(&pair[0]), quoted(&pair[1]));
-            Err(invalid("attestation.files", "ascending names", got))
-        }
-        None => Ok(()),
-    }
+    ascending("attestation.files", "names", files, |name| quoted(name))
 }
 
 fn enclave(enclave: &Enclave) -> Result<(), Invalid> {
@@ -225,8 +218,20 @@ pub(crate) fn absolute(field: &str, path: &str) -> Result<(), Invalid> {
     Err(invalid(field, expected, quoted(path)))
 }
 
-fn unsorted(ids: &[u32]) -> Option<&[u32]> {
-    ids.windows(2).find(|pair| pair[0] >= pair[1])
+/// Each of them once, in order: a set has one spelling.
+pub(crate) fn ascending<T: Ord>(
+    field: &str,
+    what: &str,
+    all: &[T],
+    shown: impl Fn(&T) -> String,
+) -> Result<(), Invalid> {
+    match all.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => {
+            let got = format!("{} before {}", shown(&pair[0]), shown(&pair[1]));
+            Err(invalid(field, format!("ascending {what}"), got))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn quoted(text: &str) -> String {
