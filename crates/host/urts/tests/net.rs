@@ -2,14 +2,13 @@
 
 mod fake;
 
-use fake::{Fake, Thread, pack};
+use fake::{Thread, no_streams, null, start};
 use hostcall::enclave::{CallError, Reply};
 use hostcall::{Event, Half, Request, address_of, address_words};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::sync::mpsc::channel;
-use urts::{Enclave, ExitStatus, Options};
+use urts::ExitStatus;
 
 const EAGAIN: u16 = 11;
 const EBADF: u16 = 9;
@@ -27,23 +26,12 @@ const RDHUP: u16 = 0x2000;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-fn null() -> OwnedFd {
-    std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into()
-}
-
-fn start(streams: [OwnedFd; 3], script: impl Fn(&mut Thread) + Send + Sync + 'static) -> Enclave {
-    let root = std::fs::File::open("/tmp").unwrap().into();
-    let enclave = Enclave::load(&Fake::new(script), pack(), root, Options::default()).unwrap();
-    enclave.start(b"{}".to_vec(), streams).unwrap();
-    enclave
-}
-
 /// Runs `script` to its end, which must be `exit(0)`, beside `outside`.
 fn run(
     script: impl Fn(&mut Thread) + Send + Sync + 'static,
     outside: impl FnOnce() + Send + 'static,
 ) {
-    let enclave = start([null(), null(), null()], script);
+    let enclave = start(no_streams(), script);
     let outside = std::thread::spawn(outside);
     assert_eq!(enclave.wait(), ExitStatus::Exited(0));
     // Which closes its sockets.
@@ -298,7 +286,7 @@ fn the_end_of_the_enclave_closes_its_sockets() {
     let port = free_port();
     let (send, up) = channel();
     let send = std::sync::Mutex::new(send);
-    let enclave = start([null(), null(), null()], move |thread| {
+    let enclave = start(no_streams(), move |thread| {
         let listener = listen(thread, LOOPBACK, port).unwrap();
         thread.ask(Request::StreamWatch { stream: listener, interest: IN }).unwrap();
         send.lock().unwrap().send(()).unwrap();

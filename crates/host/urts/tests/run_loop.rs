@@ -2,7 +2,7 @@
 
 mod fake;
 
-use fake::{FIRST, Fake, Operation, SECOND, THIRD, Thread, pack, pack_of};
+use fake::{FIRST, Fake, Operation, SECOND, THIRD, Thread, no_streams, pack, pack_of};
 use hostcall::{ExitReason, Protection, Request, TypeChange};
 use sgx::driver::{EntryLeaf, Exit, ModifiedType};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,13 +14,9 @@ fn root() -> std::os::fd::OwnedFd {
     std::fs::File::open("/var/empty").or_else(|_| std::fs::File::open("/tmp")).unwrap().into()
 }
 
-fn null() -> std::os::fd::OwnedFd {
-    std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into()
-}
-
 fn start_with(fake: &Fake, options: Options) -> Enclave {
     let enclave = Enclave::load(fake, pack(), root(), options).unwrap();
-    enclave.start(b"{}".to_vec(), [null(), null(), null()]).unwrap();
+    enclave.start(b"{}".to_vec(), no_streams()).unwrap();
     enclave
 }
 
@@ -76,7 +72,7 @@ fn the_exit_status_comes_out_and_ends_later_calls() {
     assert_eq!(enclave.status(), Some(ExitStatus::Exited(42 << 8)));
     let ended = Err(HandleError::Ended(ExitStatus::Exited(42 << 8)));
     assert_eq!(enclave.signal(0, 15), ended);
-    assert_eq!(enclave.exec(Vec::new(), [null(), null(), null()]).map(|_| ()), ended);
+    assert_eq!(enclave.exec(Vec::new(), no_streams()).map(|_| ()), ended);
 }
 
 #[test]
@@ -268,7 +264,7 @@ fn stop_ends_waiting_threads_and_starts_no_other() {
     }
     enclave.stop();
     assert_eq!(enclave.wait(), ExitStatus::Stopped(StopReason::Asked));
-    let again = enclave.start(Vec::new(), [null(), null(), null()]).unwrap_err();
+    let again = enclave.start(Vec::new(), no_streams()).unwrap_err();
     assert_eq!(again, HandleError::Ended(ExitStatus::Stopped(StopReason::Asked)));
     std::thread::sleep(Duration::from_millis(20));
     let kicked = fake.operations.lock().unwrap();

@@ -2,7 +2,7 @@
 
 mod fake;
 
-use fake::{FIRST, Fake, SECOND, Thread, file, pack};
+use fake::{FIRST, Fake, SECOND, Thread, file, no_streams, null, pack, start};
 use hostcall::{Event, Request, SideData};
 use std::error::Error;
 use std::io::{Read, Write};
@@ -15,20 +15,9 @@ const EAGAIN: u16 = 11;
 const EINTR: u16 = 4;
 const EBADF: u16 = 9;
 
-fn null() -> OwnedFd {
-    std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into()
-}
-
 fn load(root: &std::path::Path, fake: &Fake) -> Enclave {
     let root = std::fs::File::open(root).unwrap().into();
     Enclave::load(fake, pack(), root, Options::default()).unwrap()
-}
-
-/// Runs `script` with these streams and gives the handle.
-fn start(streams: [OwnedFd; 3], script: impl Fn(&mut Thread) + Send + Sync + 'static) -> Enclave {
-    let enclave = load("/tmp".as_ref(), &Fake::new(script));
-    enclave.start(b"{}".to_vec(), streams).unwrap();
-    enclave
 }
 
 /// Runs `script` to its end, which must be `exit(0)`.
@@ -89,13 +78,13 @@ fn files_below_the_root_are_read_as_data() {
         thread.exit(0);
     });
     let enclave = load(root.path(), &fake);
-    enclave.start(Vec::new(), [null(), null(), null()]).unwrap();
+    enclave.start(Vec::new(), no_streams()).unwrap();
     assert_eq!(enclave.wait(), ExitStatus::Exited(0));
 }
 
 #[test]
 fn side_data_is_read_at_offsets() {
-    run([null(), null(), null()], |thread| {
+    run(no_streams(), |thread| {
         let read = |what, offset, length| Request::ReadSideData { what, offset, length };
         assert_eq!(thread.data(read(SideData::Metadata, 4, 100)).unwrap(), b"metadata");
         assert_eq!(thread.data(read(SideData::Metadata, 4, 4)).unwrap(), b"meta");
@@ -322,7 +311,7 @@ fn the_first_request_and_an_exec_arrive_whole() {
         thread.exit(5);
     });
     let enclave = load("/tmp".as_ref(), &fake);
-    enclave.start(long, [null(), null(), null()]).unwrap();
+    enclave.start(long, no_streams()).unwrap();
     let exec = |number: u32| {
         let (mut out, stdout) = pipe();
         let request = format!("exec {number}?").into_bytes();
@@ -425,7 +414,7 @@ fn quotes_come_from_the_service_and_its_failures_are_logged() {
     let run = |fake: Fake, options| {
         let root = std::fs::File::open("/tmp").unwrap().into();
         let enclave = Enclave::load(&fake, pack(), root, options).unwrap();
-        enclave.start(b"{}".to_vec(), [null(), null(), null()]).unwrap();
+        enclave.start(b"{}".to_vec(), no_streams()).unwrap();
         assert_eq!(enclave.wait(), ExitStatus::Exited(0));
     };
     let with = Fake::new(|thread| {

@@ -255,6 +255,27 @@ fn ended() -> Exit {
     Exit::Eexit(PassedRegisters { rdi, ..PassedRegisters::default() })
 }
 
+/// Streams that give nothing and keep nothing.
+pub(crate) fn no_streams() -> [OwnedFd; 3] {
+    [null(), null(), null()]
+}
+
+pub(crate) fn null() -> OwnedFd {
+    std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into()
+}
+
+/// Starts an enclave that runs `script`, with these streams.
+pub(crate) fn start(
+    streams: [OwnedFd; 3],
+    script: impl Fn(&mut Thread) + Send + Sync + 'static,
+) -> urts::Enclave {
+    let root = std::fs::File::open("/tmp").unwrap().into();
+    let options = urts::Options::default();
+    let enclave = urts::Enclave::load(&Fake::new(script), pack(), root, options).unwrap();
+    enclave.start(b"{}".to_vec(), streams).unwrap();
+    enclave
+}
+
 /// A pack with three TCSs, one unmeasured page, and some side data.
 pub(crate) fn pack() -> Pack {
     let mut stream = Vec::new();
