@@ -2,7 +2,7 @@
 
 use fixtures::{Bundle, fresh_id};
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long something may take that takes no time.
@@ -14,6 +14,8 @@ pub struct Running<'a> {
     id: String,
     /// `rune run` of it.
     pub child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
 }
 
 impl<'a> Running<'a> {
@@ -34,20 +36,28 @@ impl<'a> Running<'a> {
     /// Where rune cannot be started.
     #[must_use]
     pub fn spawn(bundle: &'a Bundle) -> Self {
+        Self::run(bundle, bundle.programs().rune())
+    }
+
+    /// Starts it in this mode of the emulator ([`MODES`](crate::MODES)).
+    ///
+    /// # Panics
+    /// Where rune cannot be started.
+    #[must_use]
+    pub fn spawn_in(bundle: &'a Bundle, mode: &str) -> Self {
+        let mut rune = bundle.programs().rune();
+        rune.env("RUNE_EMULATOR_MODE", mode);
+        Self::run(bundle, rune)
+    }
+
+    fn run(bundle: &'a Bundle, mut rune: Command) -> Self {
         let id = fresh_id();
-        let child = bundle
-            .programs()
-            .rune()
-            .arg("run")
-            .arg("--bundle")
-            .arg(bundle.directory())
-            .arg(&id)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("rune starts");
-        Self { bundle, id, child }
+        let run = rune.arg("run").arg("--bundle").arg(bundle.directory()).arg(&id);
+        run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = run.spawn().expect("rune starts");
+        let stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
+        Self { bundle, id, child, stdout, stderr }
     }
 
     /// The next line that it writes; empty at the end.
@@ -55,11 +65,25 @@ impl<'a> Running<'a> {
     /// # Panics
     /// Where its output cannot be read.
     pub fn line(&mut self) -> String {
-        // One byte at a time: nothing of the next line is taken.
-        let stdout = self.child.stdout.as_mut().expect("it is a pipe");
         let mut line = String::new();
-        BufReader::with_capacity(1, stdout).read_line(&mut line).expect("a line of text");
+        self.stdout.read_line(&mut line).expect("a line of text");
         line
+    }
+
+    /// Reads what it and its runtime write to standard error, up to a line with these words, and gives that line.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn says(&mut self, words: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let start = all.len();
+            let count = self.stderr.read_line(&mut all).expect("lines of text");
+            assert_ne!(count, 0, "{words:?} is not in:\n{all}");
+            if all[start..].contains(words) {
+                return all[start..].trim_end().into();
+            }
+        }
     }
 
     /// `rune VERB... ID`.
@@ -86,7 +110,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Kills it and gives what it and its runtime wrote to standard error.
+    /// Kills it and gives what it and its runtime wrote to standard error, from where [`says`](Self::says) left off.
     ///
     /// # Panics
     /// Where that cannot be read.
@@ -95,8 +119,7 @@ impl<'a> Running<'a> {
         let _ = self.rune(&["kill"]).arg("KILL").output();
         let _ = self.ends_with();
         let mut text = String::new();
-        let mut stderr = self.child.stderr.take().expect("it is a pipe");
-        stderr.read_to_string(&mut text).expect("lines of text");
+        self.stderr.read_to_string(&mut text).expect("lines of text");
         text
     }
 }

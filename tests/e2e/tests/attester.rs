@@ -4,18 +4,18 @@
 
 use attestation::crypto::Default as Crypto;
 use attestation::{Now, Policy, TrustAnchor, VerifiedCollateral, Verifier};
-use e2e::{MODES, Workbench};
+use e2e::{MODES, Running, Workbench};
 use emulated_platform::{Collateral, CollateralSettings, DEFAULT_DIRECTORY, Issued, Platform};
-use fixtures::{Bundle, Image, Tree, checked, free_port, fresh_id};
+use fixtures::{Bundle, Image, Tree, checked, free_port, own_address};
 use rats_tls::compat::{self, CompatAppraiser};
 use rats_tls::{Fixed, Party, PolicyAppraiser, SessionError, Stream};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -100,48 +100,6 @@ fn tree() -> Tree {
     tree.directory("www", 0o755);
     tree.file("www/index.html", 0o644, PAGE);
     tree
-}
-
-/// A running container on the host's network. It is killed with this value.
-struct Container {
-    child: Child,
-    log: BufReader<ChildStderr>,
-    kill: Command,
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let _ = self.kill.output();
-        let _ = self.child.wait();
-    }
-}
-
-impl Container {
-    fn start(bundle: &Bundle, mode: &str) -> Self {
-        bundle.join_host_network().unwrap();
-        let id = fresh_id();
-        let mut command = bundle.programs().rune();
-        command.arg("run").arg("--bundle").arg(bundle.directory()).arg(&id);
-        command.env("RUNE_EMULATOR_MODE", mode).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut kill = bundle.programs().rune();
-        kill.args(["kill", &id, "KILL"]);
-        Self { child, log, kill }
-    }
-
-    /// Reads its log up to a line with these words, and gives that line.
-    fn says(&mut self, words: &str) -> String {
-        let mut all = String::new();
-        loop {
-            let start = all.len();
-            let count = self.log.read_line(&mut all).unwrap();
-            assert_ne!(count, 0, "{words:?} is not in:\n{all}");
-            if all[start..].contains(words) {
-                return all[start..].trim_end().into();
-            }
-        }
-    }
 }
 
 fn open(port: u16, client: &Arc<Party>) -> Result<Stream<TcpStream>, SessionError> {
@@ -245,10 +203,15 @@ fn an_unmodified_server_is_reached_from_outside() {
         |more: &str| format!("{more}[attester]\nlisten = {port}\nforward = \"127.0.0.1:8080\"\n");
     let serve = ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"];
     let image = || Image::new("server:test", tree(), &serve);
-    let bundle = workbench.bundle("server", &image(), &policy(""));
+    let served = |name: &str, policy: &str| {
+        let bundle = workbench.bundle(name, &image(), policy);
+        bundle.join_host_network().unwrap();
+        bundle
+    };
+    let bundle = served("server", &policy(""));
     let named = format!("mrenclave = ['{}']\n", mrenclave(&workbench, &bundle));
     for mode in MODES {
-        let mut container = Container::start(&bundle, mode);
+        let mut container = Running::spawn_in(&bundle, mode);
         container.says("listening on");
         let session = open(port, &lab.client(&named)).unwrap();
         let peer = session.peer().unwrap();
@@ -274,9 +237,9 @@ fn an_unmodified_server_is_reached_from_outside() {
     }
 
     // Both levels: each verifier gets the one that its policy names.
-    let both = workbench.bundle("both", &image(), &(policy("") + "level = \"both\"\n"));
+    let both = served("both", &(policy("") + "level = \"both\"\n"));
     let named = format!("mrenclave = ['{}']\n", mrenclave(&workbench, &both));
-    let mut container = Container::start(&both, "fast");
+    let mut container = Running::spawn(&both);
     container.says("listening on");
     assert!(page(open(port, &lab.client(&named)).unwrap()).ends_with(PAGE));
     let answer = ask_compat(&lab, port, &named).unwrap();
@@ -284,27 +247,19 @@ fn an_unmodified_server_is_reached_from_outside() {
     drop(container);
 
     // A debug enclave, whose memory the host reads.
-    let bundle = workbench.bundle("debug", &image(), &policy("debug = true\n"));
+    let bundle = served("debug", &policy("debug = true\n"));
     let named = format!("mrenclave = ['{}']\n", mrenclave(&workbench, &bundle));
-    let mut container = Container::start(&bundle, "fast");
+    let mut container = Running::spawn(&bundle);
     container.says("listening on");
     let refused = open(port, &lab.client(&named)).map(drop).unwrap_err().to_string();
     assert!(refused.starts_with("evidence refused: policy.debug: "), "{refused}");
-}
-
-/// This host's address on its network: loopback would stay inside an enclave.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Nothing is sent: the kernel chooses the address it would send from.
-    socket.connect("192.0.2.1:9").ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
 }
 
 #[test]
 fn two_enclaves_prove_themselves_to_each_other() {
     let Some(workbench) = Workbench::new() else { return };
     let Some(address) = own_address() else {
-        eprintln!("skipped: this host has no address but loopback");
+        eprintln!("skipped: this machine has no address but loopback");
         return;
     };
     let (lab, rules) = (Lab::new(), signer(&workbench));
@@ -342,9 +297,10 @@ fn two_enclaves_prove_themselves_to_each_other() {
         );
         let image = Image::new("client:test", client, &["sh", "-c", &script]);
         let client = workbench.bundle(&format!("client-{is_mutual}"), &image, &rules);
+        server.join_host_network().unwrap();
         client.join_host_network().unwrap();
 
-        let mut container = Container::start(&server, "fast");
+        let mut container = Running::spawn(&server);
         container.says("listening on");
         let outcome = client.run(b"").unwrap();
         assert_eq!(outcome.stdout.as_bytes(), PAGE, "{outcome:?}");

@@ -1,10 +1,9 @@
 //! Programs of an enclave that are reached from outside, and that reach out, by the rules of the manifest.
 
 use e2e::{MODES, PATIENCE, Running, Workbench};
-use fixtures::{Bundle, Image, checked, free_port, outcome};
+use fixtures::{Bundle, Image, checked, free_port, own_address};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Has the container in the network of this test.
@@ -91,7 +90,10 @@ fn without_a_rule_a_server_is_reached_from_inside_only_and_the_log_says_why() {
 #[test]
 fn a_client_reaches_what_a_rule_names_and_nothing_else() {
     let Some(workbench) = Workbench::new() else { return };
-    let Some(address) = own_address() else { return };
+    let Some(address) = own_address() else {
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    };
     let server = TcpListener::bind((address, 0)).unwrap();
     let port = server.local_addr().unwrap().port();
     let arguments = ["fetch", &address.to_string(), &port.to_string()];
@@ -121,16 +123,6 @@ fn a_client_reaches_what_a_rule_names_and_nothing_else() {
         );
         assert!(got.stderr.contains(&reason), "{got:?}");
     }
-}
-
-/// An address of this machine that is not loopback's, which is the enclave's own inside.
-fn own_address() -> Option<Ipv4Addr> {
-    let routes = outcome(Command::new("hostname").arg("-I"), b"").ok()?;
-    let found = routes.stdout.split_whitespace().find_map(|word| word.parse().ok());
-    if found.is_none() {
-        eprintln!("skipped: this machine has no address but loopback");
-    }
-    found
 }
 
 #[test]
