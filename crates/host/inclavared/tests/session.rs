@@ -2,12 +2,11 @@
 //! that ends sessions.
 
 mod common;
-#[path = "common/ending.rs"]
-mod ending;
 #[path = "../../../common/rats-tls/tests/common/lab.rs"]
 mod lab;
 
 use common::{Relay, container};
+use hostile_relay::{end_tls, serve};
 use lab::{Enclave, appraiser, policy};
 use rats_tls::{Party, SessionError, Stream};
 use rustls::pki_types::ServerName;
@@ -78,7 +77,7 @@ fn a_relay_that_ends_tls_is_refused_by_the_verifier() {
     let (listener, address) = container();
     attester(listener, Enclave::new(1, 0x11).party());
     let (middle, place) = container();
-    thread::spawn(move || ending::serve(&middle, &address));
+    thread::spawn(move || serve(&middle, address.parse().unwrap(), end_tls));
     let error = verify(place.parse().unwrap(), "web").unwrap_err().to_string();
     assert!(error.contains("report_data"), "{error}");
 }
