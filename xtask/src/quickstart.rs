@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// The second half: who is elsewhere verifies a container, and whatever is not that container is refused.
 fn attested(steps: &mut Steps, directory: &Path) -> Result<()> {
     steps.run("build shelter, inclavared and sgx-tools (release)", || {
-        let packages = ["shelter", "inclavared", "sgx-tools", "attested"];
+        let packages = ["shelter", "inclavared", "sgx-tools", "hostile-relay", "attested"];
         let packages = packages.iter().flat_map(|it| ["-p", it]);
         pass(cargo().args(["build", "--locked", "--release"]).args(packages))
     })?;

@@ -20,7 +20,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         crate::check::run()?;
     }
     // The end-to-end suites run the programs as a user does, so they are built first.
-    let programs = ["rune", "inclavare", "inclavared", "shelter", "sgx-tools", "rats-tls-c"];
+    let programs =
+        ["rune", "inclavare", "inclavared", "shelter", "sgx-tools", "rats-tls-c", "hostile-relay"];
     pass(cargo().args(["build", "--locked"]).args(programs.iter().flat_map(|it| ["-p", it])))?;
     let mut tests = cargo();
     tests.args(["test", "--locked", "--workspace", "--no-fail-fast"]);

@@ -63,12 +63,12 @@ impl Served {
         let debug = if self.is_debug { "debug = true\n" } else { "" };
         format!("{debug}[attester]\nlisten = {}\nforward = \"127.0.0.1:8080\"\n", self.port)
     }
+}
 
-    /// Image and rules beside the bundle.
-    pub(crate) fn image_of(&self, bundle: &Bundle) -> (PathBuf, PathBuf) {
-        let beside = |extension| bundle.directory().with_extension(extension);
-        (beside("image"), beside("toml"))
-    }
+/// Image and rules beside the bundle.
+pub(crate) fn image_of(bundle: &Bundle) -> (PathBuf, PathBuf) {
+    let beside = |extension| bundle.directory().with_extension(extension);
+    (beside("image"), beside("toml"))
 }
 
 /// What Docker puts into every container.

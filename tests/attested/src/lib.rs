@@ -6,12 +6,13 @@
 //! secret in the session that it accepted. Then everything that must be refused is, each by its own check.
 #![forbid(unsafe_code)]
 
+mod between;
 mod container;
 mod hostile;
 mod refusals;
 mod verifier;
 
-use container::{Container, Served};
+use container::{Container, Served, image_of};
 use fixtures::{Programs, checked, free_port};
 use std::fmt;
 use std::io;
@@ -48,7 +49,8 @@ type Result<T> = std::result::Result<T, Failure>;
 pub type Tell<'a> = &'a mut dyn FnMut(&str);
 
 /// The programs of the script; cargo puts them beside each other.
-pub const PROGRAMS: [&str; 5] = ["rune", "inclavare", "inclavared", "shelter", "sgx-tools"];
+pub const PROGRAMS: [&str; 6] =
+    ["rune", "inclavare", "inclavared", "shelter", "sgx-tools", "hostile-relay"];
 
 /// Runs the script in an empty directory.
 ///
@@ -70,7 +72,7 @@ pub fn run(programs: &Path, directory: &Path, tell: Tell<'_>) -> Result<()> {
     let bundle = served.bundle(&rune, &key, &directory.join("web"))?;
 
     tell("shelter computes the measurement from the image, away from the host");
-    let verifier = Verifier::new(programs, directory, &served.image_of(&bundle))?;
+    let verifier = Verifier::new(programs, directory, &image_of(&bundle))?;
     tell(&format!("  MRENCLAVE {}", verifier.mrenclave));
 
     tell("rune runs it, with what Docker adds; inclavared listens for verifiers");
@@ -81,11 +83,12 @@ pub fn run(programs: &Path, directory: &Path, tell: Tell<'_>) -> Result<()> {
         "shelter verifies it through inclavared, and sends a secret in the session that it accepted",
     );
     let instance = verifier.accepts(relay.address)?;
-    let answer = verifier.sends(relay.address, b"correct horse battery staple")?;
+    let answer = verifier.sends(relay.address, None, b"correct horse battery staple")?;
     tell(&format!("  the server answers: {answer}"));
 
     refusals::of_the_verifier(&verifier, relay.address, tell)?;
     hostile::in_the_place_of_the_relay(&verifier, container.address(), tell)?;
+    between::second_enclaves(&verifier, &rune, &key, directory, (&bundle, served.port), tell)?;
     tell("refused: another instance, after a restart of the same container");
     container.stop()?;
     let again = Container::start(&bundle, served.port)?;

@@ -1,10 +1,9 @@
 //! What the verifier must refuse though nobody on the way does anything.
 
-use crate::container::{Container, Served, refused_environment};
+use crate::container::{Container, Served, image_of, refused_environment};
 use crate::verifier::Verifier;
 use crate::{Relay, Result, Tell};
-use fixtures::Programs;
-use fixtures::free_port;
+use fixtures::{Programs, free_port};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -50,7 +49,7 @@ pub(crate) fn of_other_enclaves(
     tell("refused: a debug enclave, whose memory its host reads; though its measurement is right");
     let debug = Served::debug(free_port()?);
     let bundle = debug.bundle(programs, key, &directory.join("debug"))?;
-    verifier.measure(&debug.image_of(&bundle), "debug")?;
+    verifier.measure(&image_of(&bundle), "debug")?;
     let policy = verifier.policy_for("debug")?;
     let container = Container::start(&bundle, debug.port)?;
     let relay = Relay::start(binaries, &[("web", container.address())])?;

@@ -45,6 +45,11 @@ impl Verifier {
         Ok(verifier)
     }
 
+    /// Root, policy and collateral, for others that verify like this one.
+    pub(crate) fn files(&self) -> [&Path; 3] {
+        [&self.root, &self.policy, &self.collateral]
+    }
+
     /// Where all programs lie.
     pub(crate) fn programs(&self) -> &Path {
         &self.programs
@@ -129,12 +134,18 @@ impl Verifier {
     }
 
     /// Sends a secret, which the server must answer with its SHA-256.
-    pub(crate) fn sends(&self, address: SocketAddr, secret: &[u8]) -> Result<String> {
+    pub(crate) fn sends(
+        &self,
+        address: SocketAddr,
+        policy: Option<&Path>,
+        secret: &[u8],
+    ) -> Result<String> {
         let head =
             format!("POST /cgi-bin/unlock HTTP/1.0\r\nContent-Length: {}\r\n\r\n", secret.len());
         let request = self.directory.join("request");
         std::fs::write(&request, [head.as_bytes(), secret].concat())?;
-        let mut send = self.session("send", address, &self.policy, &self.collateral);
+        let policy = policy.unwrap_or(&self.policy);
+        let mut send = self.session("send", address, policy, &self.collateral);
         let answer = checked(send.arg("--secret").arg(&request))?;
         let last = answer.trim_end().lines().last().unwrap_or_default().to_owned();
         let expected = outcome(&mut Command::new("sha256sum"), secret)?.stdout;
