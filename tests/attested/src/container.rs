@@ -21,13 +21,15 @@ pub(crate) struct Served {
     page: &'static str,
     env: &'static str,
     is_debug: bool,
+    /// Whether the manifest leaves something to the host, which makes use of it.
+    is_open: bool,
     /// Of the attester, on the host.
     pub(crate) port: u16,
 }
 
 impl Served {
     pub(crate) const fn usual(port: u16) -> Self {
-        Self { page: "a page\n", env: "GREETING=hello", is_debug: false, port }
+        Self { page: "a page\n", env: "GREETING=hello", is_debug: false, is_open: false, port }
     }
 
     /// With one byte of a file changed.
@@ -37,6 +39,10 @@ impl Served {
 
     pub(crate) const fn debug(port: u16) -> Self {
         Self { is_debug: true, ..Self::usual(port) }
+    }
+
+    pub(crate) const fn open(port: u16) -> Self {
+        Self { is_open: true, ..Self::usual(port) }
     }
 
     /// Converted and signed.
@@ -55,13 +61,18 @@ impl Served {
         let bundle = programs.bundle(&image, &self.rules(), key, directory)?;
         bundle.edit_config(as_docker_does)?;
         bundle.join_host_network()?;
+        if self.is_open {
+            bundle.edit_config(choose_a_zone)?;
+        }
         Ok(bundle)
     }
 
     /// The rules that the image was converted with, to measure it by.
     fn rules(&self) -> String {
         let debug = if self.is_debug { "debug = true\n" } else { "" };
-        format!("{debug}[attester]\nlisten = {}\nforward = \"127.0.0.1:8080\"\n", self.port)
+        let open = if self.is_open { "[env]\nTZ = { any = true }\n" } else { "" };
+        let port = self.port;
+        format!("{debug}[attester]\nlisten = {port}\nforward = \"127.0.0.1:8080\"\n{open}")
     }
 }
 
@@ -86,6 +97,13 @@ fn as_docker_does(config: &mut serde_json::Value) {
                 "destination": file, "source": file, "type": "bind", "options": ["rbind", "rprivate"],
             }));
         }
+    }
+}
+
+/// What the host chooses where the manifest takes any value.
+fn choose_a_zone(config: &mut serde_json::Value) {
+    if let Some(env) = config["process"]["env"].as_array_mut() {
+        env.push(json!("TZ=UTC"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! /dev/attestation from a shell script of a converted image: what a stock verifier says of its quotes, who may
 //! open what, and whose the seal keys are.
 
+use attestation::policy::NOTHING_FREE;
 use dcap_qvl::QuotePolicy;
 use dcap_qvl::verify::QuoteVerifier;
 use e2e::{MODES, Workbench};
@@ -152,6 +153,7 @@ fn what_was_admitted_is_a_claim() {
             })
             .unwrap();
     };
+    assert_eq!(digest(), NOTHING_FREE, "which a policy that does not say accepts");
     set("UTC");
     let utc = digest();
     assert_eq!(digest(), utc, "the same request, the same digest");

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use attestation::hex::Hex;
+use attestation::policy::NOTHING_FREE;
 use emulated_platform::{Collateral, CollateralSettings, Dates, Issued, Platform, Root, Settings};
 use rats_tls::binding::{Binding, Role};
 use rats_tls::claims::Claims;
@@ -69,7 +70,7 @@ impl Enclave {
         };
         let claims = Claims {
             instance_id: [number; 16],
-            config_digest: [1; 32],
+            config_digest: NOTHING_FREE,
             runtime_version: "emulated-device".into(),
             custom: Default::default(),
         };

@@ -101,12 +101,15 @@ fn each_refusal_has_its_own_message() {
     let old = Settings { cpusvn: [0; 16], ..Settings::default() };
     let platforms = format!("platforms = ['{}']", "ab".repeat(16));
     let config = format!("config_digest = '{}'", "02".repeat(32));
+    let mut chosen = enclave();
+    chosen.claims.config_digest = [2; 32];
     let lines = [
         (refused(hardware, enclave()), "policy.tee"),
         (refused(policy(0x12, ""), enclave()), "policy.measurement"),
         (refused(policy(0x11, ""), debug), "policy.debug"),
         (refused(policy(0x11, &platforms), enclave()), "policy.platform"),
         (refused(policy(0x11, &config), enclave()), "policy.config_digest"),
+        (refused(policy(0x11, ""), chosen), "policy.config_digest"),
         (refused(policy(0x11, "min_tcb_eval = 99"), enclave()), "policy.min_tcb_eval"),
         (refused(policy(0x11, ""), Enclave::on(1, 0x11, current, &revoked)), "pck.revocation"),
         (refused(policy(0x11, ""), Enclave::on(1, 0x11, old, &usual)), "policy.tcb_status"),

@@ -345,6 +345,9 @@ fn config_digest_covers_exactly_what_is_free() {
         .to_string(),
         "the bytes are part of the format"
     );
+    // And verifiers know their digest.
+    let known = "85c8969050d39c9b2e9b75ecc47d70c8ec99f66368d9b4c1edf3fea5dc7678f8";
+    assert_eq!(base.to_string(), known);
     assert_eq!(base, accepted(|_, r| r.env.push("HOSTNAME=x".into())).config_digest);
     assert_eq!(base, accepted(|_, r| r.hostname = "other".into()).config_digest);
     assert_eq!(base, accepted(|m, _| m.debug = true).config_digest);

@@ -262,7 +262,7 @@ checks! {
     PolicyPlatform "policy.platform": "a platform that the policy names";
         "run on one of the named machines, or add this platform's id";
     PolicyConfigDigest "policy.config_digest": "a configuration that the policy names";
-        "start the workload with the reviewed configuration, or add its digest";
+        "start the workload with the reviewed configuration, or add its digest to `config_digest`, or say `any` there";
     PolicyInstance "policy.instance_id": "the instance that was asked for";
         "find out why the workload was started again, or ask for this instance";
     PolicyMinTcbEval "policy.min_tcb_eval": "collateral at least as new as the policy asks for";

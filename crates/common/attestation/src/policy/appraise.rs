@@ -3,13 +3,16 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{ConfigRule, Policy, ReferenceValues, TeeRule};
+use super::{ConfigRule, NOTHING_FREE, Policy, ReferenceValues, TeeRule};
 use crate::anchor::TrustAnchor;
 use crate::check::{CheckId, Checks, Value};
 use crate::claims::{Claims, Measurement, Tee};
 use crate::expected::ExpectedReportData;
 use crate::snp;
 use crate::time::Now;
+
+/// What is expected where the policy does not say.
+const UNSAID: &str = "nothing that its manifest leaves open, for the policy has no config_digest";
 
 /// Origin, kind and patch level: what can be said without knowing what should run there.
 pub(crate) fn authenticate(
@@ -82,6 +85,10 @@ pub(crate) fn appraise(
         return;
     };
     match &policy.config_digest {
+        ConfigRule::Unsaid => {
+            let ok = expected.config_digest().is_none_or(|digest| *digest == NOTHING_FREE);
+            checks.add(CheckId::PolicyConfigDigest, ok, UNSAID, digest(expected));
+        }
         ConfigRule::Any => {
             checks.add(CheckId::PolicyConfigDigest, true, "any", digest(expected));
         }

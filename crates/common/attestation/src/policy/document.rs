@@ -135,7 +135,7 @@ impl Document {
             allow_debug: self.allow_debug,
             platforms: self.platforms.map(|ids| platforms(&ids)).transpose()?,
             config_digest: match self.config_digest {
-                None => ConfigRule::Any,
+                None => ConfigRule::Unsaid,
                 Some(OneOrMany::One(word)) if word == "any" => ConfigRule::Any,
                 Some(digests) => {
                     let digests = list("config_digest", &digests.into_vec())?;
@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(policy.tee, [TeeRule::Hardware]);
         assert_eq!(policy.tcb_status, [TcbStatus::UpToDate]);
         assert_eq!(policy.level, Level::Bound);
+        assert_eq!(policy.config_digest, ConfigRule::Unsaid);
         assert!(!policy.allow_debug);
     }
 

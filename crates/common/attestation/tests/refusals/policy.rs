@@ -1,6 +1,6 @@
 //! What the policy does not allow, in evidence that is genuine.
 
-use attestation::policy::{ConfigRule, SignerRule};
+use attestation::policy::{ConfigRule, NOTHING_FREE, SignerRule};
 use attestation::{CheckId, Policy, ReferenceValues, Verdict};
 
 use super::{Lab, expected, refused};
@@ -73,6 +73,29 @@ fn a_configuration_that_the_policy_does_not_name_is_refused() {
     assert!(with(expected().with_config_digest([1; 32])).is_accepted());
     refused(&with(expected().with_config_digest([2; 32])), &[CheckId::PolicyConfigDigest]);
     refused(&with(expected()), &[CheckId::PolicyConfigDigest]);
+}
+
+#[test]
+fn what_the_host_chose_is_refused_where_the_policy_does_not_say() {
+    let lab = Lab::sgx();
+    let with = |rule, expected| {
+        let policy = Policy { config_digest: rule, ..lab.policy() };
+        lab.verifier().examine(&lab.quote(), &lab.collateral(), lab.now()).appraise(
+            &policy,
+            &ReferenceValues::default(),
+            &expected,
+        )
+    };
+    let chosen = || expected().with_config_digest([1; 32]);
+    let refusal = with(ConfigRule::Unsaid, chosen());
+    refused(&refusal, &[CheckId::PolicyConfigDigest]);
+    let words = refusal.checks.failed().map(ToString::to_string).collect::<String>();
+    assert!(words.contains("config_digest") && words.contains(&"01".repeat(32)), "{words}");
+    assert!(with(ConfigRule::Any, chosen()).is_accepted());
+    // Nothing was left to the host, or the evidence is not of a workload that has a manifest.
+    let nothing = expected().with_config_digest(NOTHING_FREE);
+    assert!(with(ConfigRule::Unsaid, nothing).is_accepted());
+    assert!(with(ConfigRule::Unsaid, expected()).is_accepted());
 }
 
 #[test]

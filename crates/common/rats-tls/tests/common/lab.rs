@@ -6,6 +6,7 @@
 )]
 
 use attestation::crypto::Default as Crypto;
+use attestation::policy::NOTHING_FREE;
 use attestation::{Collateral, Now, Policy, TrustAnchor, Verifier};
 use emulated_platform::{CollateralSettings, Dates, Issued, Platform, Root, Settings};
 use rats_tls::binding::Binding;
@@ -89,7 +90,7 @@ impl Enclave {
         };
         let claims = Claims {
             instance_id: [number; 16],
-            config_digest: [1; 32],
+            config_digest: NOTHING_FREE,
             runtime_version: "0.1.0".into(),
             custom: [("service".to_owned(), b"billing".to_vec())].into(),
         };

@@ -5,6 +5,7 @@ use crate::container::{TRUST, count, files, policy, serve, serve_on};
 use crate::support::failed;
 use crate::{run, run_with_input, target};
 use attestation::hex::Hex;
+use attestation::policy::NOTHING_FREE;
 use emulated_platform::{CollateralSettings, Settings};
 use rats_tls::binding::Binding;
 use rats_tls::{AttestError, Attester, Offered};
@@ -43,7 +44,7 @@ fn a_container_that_the_policy_names_is_accepted_with_its_claims() {
     assert_eq!((&told["verdict"], &told["emulated"]), (&"accepted".into(), &true.into()));
     assert_eq!(told["measurement"]["mrenclave"], "11".repeat(32));
     assert_eq!(told["claims"]["instance_id"], "01".repeat(16));
-    assert_eq!(told["claims"]["config_digest"], "01".repeat(32));
+    assert_eq!(told["claims"]["config_digest"], Hex(&NOTHING_FREE).to_string());
     assert_eq!(told["claims"]["custom"]["service"], Hex(b"billing").to_string());
     assert_eq!(told["session"]["container"], "web");
     assert_eq!(told["session"]["level"], "bound");
@@ -72,6 +73,8 @@ fn each_refusal_names_its_own_check() {
     policy(place, "config", &own, &format!("config_digest = '{}'", "02".repeat(32)));
     let mut debug = enclave();
     debug.identity.attributes.flags |= AttributeFlags::DEBUG;
+    let mut chosen = enclave();
+    chosen.claims.config_digest = [2; 32];
     let revoked = CollateralSettings { revoked_pcks: vec![vec![]], ..Default::default() };
     let revoked = Enclave::on(1, 0x11, Settings::default(), &revoked);
     let old = Settings { cpusvn: [0; 16], ..Settings::default() };
@@ -82,6 +85,7 @@ fn each_refusal_names_its_own_check() {
         (enclave(), "other", &[], "policy.measurement"),
         (enclave(), "platform", &[], "policy.platform"),
         (enclave(), "config", &[], "policy.config_digest"),
+        (chosen, "policy", &[], "policy.config_digest"),
         (debug, "policy", &[], "policy.debug"),
         (old, "policy", &[], "policy.tcb_status"),
         (enclave(), "policy", &["--instance-id", &wrong], "policy.instance_id"),
