@@ -17,6 +17,7 @@ use crate::state::{HookState, Status};
 use crate::sync::{Sync, Tag};
 use crate::sys::{Fork, fork_into, join_session_keyring};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::ThreadNameSpaceType;
 use std::ffi::CString;
@@ -199,11 +200,11 @@ pub(crate) fn run(mut plan: InitPlan, sync: Sync) -> ! {
 }
 
 fn run_in_process(plan: InitPlan, sync: Sync, entry: InProcess) -> ! {
-    let flags =
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let inside = plan.process.seal_without_filter().and_then(|()| {
-        rustix::fs::open("/", flags, rustix::fs::Mode::empty()).map_err(Error::os("open", "/"))
-    });
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inside = plan
+        .process
+        .seal_without_filter()
+        .and_then(|()| rustix::fs::open("/", flags, Mode::empty()).map_err(Error::os("open", "/")));
     let root = match inside {
         Ok(root) => root,
         Err(error) => {
@@ -248,6 +249,9 @@ fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
     if !plan.time_offsets.is_empty() {
         crate::tuning::write_file("/proc/self/timens_offsets", &plan.time_offsets)
             .map_err(Error::os("apply", "linux.timeOffsets"))?;
+    }
+    if plan.unshared & NamespaceType::Time.flag() != 0 {
+        enter_time_namespace()?;
     }
     if (plan.cloned | plan.unshared) & NamespaceType::Network.flag() != 0 {
         crate::netdev::bring_up_loopback()?;
@@ -340,6 +344,14 @@ fn join(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
 
 fn unshare(flags: u64) -> Result<()> {
     crate::sys::unshare(flags).map_err(Error::os("unshare", "namespaces"))
+}
+
+/// A new time namespace is for children, and for a program executed only since Linux 6.3.
+fn enter_time_namespace() -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/self/ns/time_for_children", flags, Mode::empty())
+        .and_then(|namespace| rustix::thread::move_into_link_name_space(namespace.as_fd(), None))
+        .map_err(Error::os("join the namespace of type", NamespaceType::Time.name()))
 }
 
 /// Root of the user namespace, which sets up the container.
