@@ -195,10 +195,7 @@ impl Bundle {
     #[must_use]
     pub fn cgroups(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        let Ok(tops) = std::fs::read_dir("/sys/fs/cgroup") else { return found };
-        for top in tops.filter_map(Result::ok) {
-            find(&top.path(), &self.id, 0, &mut found);
-        }
+        find(Path::new("/sys/fs/cgroup"), &self.id, 0, &mut found);
         found
     }
 
@@ -229,10 +226,10 @@ fn find(directory: &Path, name: &str, depth: usize, found: &mut Vec<PathBuf>) {
     if candidate.is_dir() {
         found.push(candidate);
     }
-    if depth < 3 {
+    if depth < 4 {
         let Ok(entries) = std::fs::read_dir(directory) else { return };
         for entry in entries.filter_map(Result::ok) {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            if entry.path().is_dir() {
                 find(&entry.path(), name, depth + 1, found);
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,15 @@ pub struct Runtime {
     pub root: PathBuf,
     /// Run as `unshare -m sh -c 'umount cgroup2; exec "$@"'`: for crun, which refuses hybrid hosts.
     pub hides_cgroup2: bool,
+}
+
+/// Of control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// A hierarchy for each controller.
+    V1,
+    /// One for all.
+    V2,
 }
 
 /// How a program ended.
@@ -49,10 +58,16 @@ impl Runtime {
         self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Whether it sees v1 controllers, whose files cases read. A wrapper that hides them says so by its name.
+    /// Whose controllers it sees, if any, so that there are limits. A wrapper that hides those of v1 says so by
+    /// its name; where v1 has the controllers, v2 has none.
     #[must_use]
-    pub fn has_v1(&self) -> bool {
-        !self.name().ends_with("-on-v2") && std::path::Path::new("/sys/fs/cgroup/memory").is_dir()
+    pub fn limits(&self) -> Option<Version> {
+        let has_v1 = Path::new("/sys/fs/cgroup/memory").is_dir();
+        if has_v1 {
+            return (!self.name().ends_with("-on-v2")).then_some(Version::V1);
+        }
+        let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").ok()?;
+        controllers.split_whitespace().any(|it| it == "memory").then_some(Version::V2)
     }
 
     /// A command of it.

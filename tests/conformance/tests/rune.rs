@@ -1,7 +1,9 @@
 //! All cases on rune, and that nothing is left when they end: with the cgroups that this host has and, with
-//! `--all`, with nothing but v1 and nothing but v2.
+//! `--all`, with nothing but v1, with nothing but v2, and in a machine with Debian's kernel, where v2 has all
+//! controllers and AppArmor is there.
 
 use conformance::{Runtime, cases, obstacle};
+use machine::SecurityModule;
 use std::path::{Path, PathBuf};
 
 /// Built by `cargo xtask test` before; two levels up from the test's own directory.
@@ -51,6 +53,21 @@ fn rune_conforms() {
 fn rune_conforms_with_v1_alone() {
     if !is_skipped("rune_conforms_with_v1_alone", true) {
         check("v1", rune(), true);
+    }
+}
+
+#[test]
+fn rune_conforms_on_debians_kernel() {
+    let name = "rune_conforms_on_debians_kernel";
+    if is_skipped(name, true) {
+        return;
+    }
+    if machine::is_inside() {
+        return check("Debian's kernel", rune(), false);
+    }
+    match machine::obstacle() {
+        Some(reason) => eprintln!("skipped: {name}: {reason}"),
+        None => machine::repeat_test(SecurityModule::AppArmor, name).unwrap(),
     }
 }
 
