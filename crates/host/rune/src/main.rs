@@ -1,7 +1,10 @@
 //! The program `rune`; see the library of the same name.
 
 #![forbid(unsafe_code)]
+#![no_main]
 
-fn main() {
-    std::process::exit(rune::run(std::env::args().skip(1)));
+container::program!(run);
+
+fn run() -> i32 {
+    rune::run(std::env::args().skip(1))
 }

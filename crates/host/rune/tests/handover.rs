@@ -159,3 +159,33 @@ fn a_descriptor_of_the_first_process_is_sent() {
     place.command(&["delete", "--force", &id]).status().unwrap();
     place.bundle.expect_nothing_left().unwrap();
 }
+
+/// A file that the runtime opens must not be taken for one of them, nor the container's be another one.
+#[test]
+fn closed_standard_streams_are_on_the_null_device() {
+    let name = "closed_standard_streams_are_on_the_null_device";
+    let script = "for fd in 0 1 2; do seen=\"$seen$(readlink /proc/1/fd/$fd) \"; done; echo $seen >/tmp/seen";
+    let Some(place) = place(name, script) else { return };
+    let run = place.command(&["run", "--bundle", ".", &place.bundle.id]);
+    let status = Command::new("sh")
+        .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
+        .arg(run.get_program())
+        .args(run.get_args())
+        .current_dir(place.bundle.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let seen = std::fs::read_to_string(place.bundle.rootfs().join("tmp/seen")).unwrap();
+    assert_eq!(seen, "/dev/null /dev/null /dev/null\n");
+}
+
+/// The standard library's start does this, which the program goes without.
+#[test]
+fn a_closed_pipe_is_an_error_and_not_the_end() {
+    let name = "a_closed_pipe_is_an_error_and_not_the_end";
+    let Some(place) = place(name, "true") else { return };
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let status = place.command(&["state", "none"]).stderr(write).status().unwrap();
+    assert_eq!(status.code(), Some(1), "{status}");
+}
