@@ -150,17 +150,17 @@ pub fn limit_bounding(mask: u64) -> Result<()> {
             continue;
         }
         let capability = CapabilitySet::from_bits_retain(1 << bit);
-        match capability_is_in_bounding_set(capability) {
-            Ok(false) => {}
-            Ok(true) => remove_capability_from_bounding_set(capability).map_err(refused(
-                "limit",
-                "CAP_SETPCAP",
-                "process.capabilities.bounding",
-                "leave process.capabilities out",
-            ))?,
+        match remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
             // Beyond the newest one that the kernel knows.
             Err(Errno::INVAL) => break,
-            Err(e) => return Err(Error::os("read the bounding set for", name(bit))(e)),
+            // Refused even where there is nothing to remove.
+            Err(Errno::PERM) if capability_is_in_bounding_set(capability) == Ok(false) => {}
+            Err(e) => {
+                let field = "process.capabilities.bounding";
+                let advice = "leave process.capabilities out";
+                return Err(refused("limit", "CAP_SETPCAP", field, advice)(e));
+            }
         }
     }
     Ok(())

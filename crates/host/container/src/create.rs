@@ -3,12 +3,16 @@
 //! Order, and what a crash of the runtime leaves at each point:
 //!
 //! 1. the container's directory: `delete --force` removes it;
-//! 2. `clone3`: the child ends when the runtime's end of the socket closes;
-//! 3. `state.json` with the process and where its cgroups will be;
-//! 4. cgroups, limits, id maps: found through `state.json`;
-//! 5. the child is told to go on, sets up and reports; only then `start` is possible.
+//! 2. `state.json` with where its cgroups will be, without a process;
+//! 3. cgroups and their limits: found through `state.json`;
+//! 4. `clone3`: the child ends when the runtime's end of the socket closes. It enters the cgroups;
+//! 5. `state.json` again, with the process;
+//! 6. what is done to the process from outside: id maps, limits. Then the child, which has set up meanwhile, is told
+//!    to finish, and reports; only then `start` is possible.
+//!
+//! Groups that systemd makes take a process: they come after step 5.
 
-use crate::cgroup::{Cgroups, Host};
+use crate::cgroup::{Cgroups, Doors, Host};
 use crate::console;
 use crate::error::{Error, Result};
 use crate::gate::{self, Gate};
@@ -178,7 +182,7 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     }
     let namespaces = plan::Namespaces::new(spec)?;
     let hook_state = HookState::from(&state);
-    let init = InitPlan {
+    let mut init = InitPlan {
         root: plan::root(&options.bundle, spec, &host, &cgroups, options.is_pivot_avoided)?,
         process: process_plan,
         time_offsets: plan::time_offsets(spec),
@@ -202,12 +206,25 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
         cloned: namespaces.cloned,
         unshared: namespaces.unshared,
         has_new_user_namespace: namespaces.cloned & NamespaceType::User.flag() != 0,
+        doors: None,
+        is_placed_late: false,
     };
-    directory.write("config.json", &options.config)?;
+    directory.set_config(&options.config)?;
+    directory.set_state(&state)?;
+    let resources = &spec.linux.resources;
+    if cgroups.unit.is_none() {
+        check_rights(&init)?;
+        undo.cgroups = Some(cgroups.clone());
+        cgroups.make(&host)?;
+        cgroups.set(resources, true)?;
+        init.doors = Some(Doors::open(&cgroups)?);
+    }
 
-    let (mut pid, mut pidfd) = match fork(&init)? {
+    let (forked, is_left_out) = fork(&init)?;
+    let (mut pid, mut pidfd) = match forked {
         Fork::Child => {
             drop(ours);
+            init.is_placed_late = is_left_out || init.doors.is_none();
             init::run(init, theirs)
         }
         Fork::Parent { pid, pidfd } => (pid, pidfd),
@@ -243,10 +260,15 @@ fn create_in(options: &mut Options, directory: Directory, undo: &mut Undo) -> Re
     state.start_time = crate::state::process(raw).map_or(0, |(start, _)| start);
     directory.set_state(&state)?;
 
-    undo.cgroups = Some(cgroups.clone());
-    cgroups.make(&host, pid, &spec.linux.resources, &options.id)?;
-    cgroups.set(&spec.linux.resources, true)?;
-    cgroups.add(pid)?;
+    if cgroups.unit.is_some() {
+        undo.cgroups = Some(cgroups.clone());
+        cgroups.start_unit(pid, resources, &options.id)?;
+        cgroups.make(&host)?;
+        cgroups.set(resources, true)?;
+        cgroups.add(pid)?;
+    } else if is_left_out {
+        cgroups.add_to_unified(pid)?;
+    }
     if let (Some(groups), Some(wanted)) = (&state.rdt, &spec.linux.intel_rdt) {
         undo.rdt = Some(groups.clone());
         groups.apply(wanted, pid)?;
@@ -331,17 +353,40 @@ pub fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
         .map_err(|e| Error::os_io("write the pid file", path, &e))
 }
 
-/// One `clone3`, inside a joined pid namespace where there is one.
-fn fork(init: &InitPlan) -> Result<Fork> {
+/// Refuses what [`fork`] cannot but refuse, before limits of groups are refused for the same reason.
+fn check_rights(init: &InitPlan) -> Result<()> {
+    let has_admin = crate::caps::bit("CAP_SYS_ADMIN")
+        .is_none_or(|bit| crate::caps::available().is_ok_and(|set| set & (1 << bit) != 0));
+    if init.cloned == 0 || init.has_new_user_namespace || has_admin {
+        return Ok(());
+    }
+    Err(not_made(rustix::io::Errno::PERM))
+}
+
+fn not_made(errno: rustix::io::Errno) -> Error {
+    let (field, advice) = ("linux.namespaces", "add one of type user");
+    let operation = "make the first process with";
+    crate::caps::refused(operation, "CAP_SYS_ADMIN", field, advice)(errno)
+}
+
+/// One `clone3`, into the v2 group, and inside a joined pid namespace where there is one. Says whether the process
+/// is to be put into the v2 group from outside, because it could not be made in it.
+fn fork(init: &InitPlan) -> Result<(Fork, bool)> {
+    let group = init.doors.as_ref().and_then(Doors::unified);
+    let clone3 = || {
+        // What is refused for another reason is refused again without the group.
+        match group.map(|group| fork_into(init.cloned, Some(group), false)) {
+            Some(Ok(forked)) => Ok((forked, false)),
+            _ => Ok((fork_into(init.cloned, None, false)?, group.is_some())),
+        }
+    };
     let joined_pid = init.joined.iter().find(|(k, _)| *k == NamespaceType::Pid);
     let Some((_, target)) = joined_pid else {
-        let forked = fork_into(init.cloned, None, false);
+        let forked = clone3();
         if init.has_new_user_namespace {
             return forked.map_err(Error::os("clone3", "the first process"));
         }
-        let (field, advice) = ("linux.namespaces", "add one of type user");
-        let operation = "make the first process with";
-        return forked.map_err(crate::caps::refused(operation, "CAP_SYS_ADMIN", field, advice));
+        return forked.map_err(not_made);
     };
     // Joining a pid namespace is for children only; afterwards ours are to be born at home again.
     let failed = |operation| Error::os(operation, "the pid namespace");
@@ -351,9 +396,8 @@ fn fork(init: &InitPlan) -> Result<Fork> {
     };
     let home = open("/proc/self/ns/pid").map_err(failed("open"))?;
     rustix::thread::move_into_link_name_space(target.as_fd(), None).map_err(failed("join"))?;
-    let forked =
-        fork_into(init.cloned, None, false).map_err(Error::os("clone3", "the first process"));
-    if !matches!(forked, Ok(Fork::Child)) {
+    let forked = clone3().map_err(Error::os("clone3", "the first process"));
+    if !matches!(forked, Ok((Fork::Child, _))) {
         rustix::thread::move_into_link_name_space(home.as_fd(), None).map_err(failed("leave"))?;
     }
     forked

@@ -237,7 +237,7 @@ fn restore_in(
     let spec = &options.spec;
     let cgroups = crate::create::plan_cgroups(options, host)?;
     let mut state = crate::create::new_state(options, &cgroups)?;
-    directory.write("config.json", &options.config)?;
+    directory.set_config(&options.config)?;
     directory.set_state(&state)?;
     let root = state.rootfs.clone();
     let pid_file = directory.path().join("criu.pid");
@@ -279,7 +279,8 @@ fn restore_in(
     };
     drop((read, kept));
     *made = cgroups.clone();
-    cgroups.make(host, pid, &spec.linux.resources, &options.id)?;
+    cgroups.start_unit(pid, &spec.linux.resources, &options.id)?;
+    cgroups.make(host)?;
     cgroups.set(&spec.linux.resources, true)?;
     cgroups.add(pid)?;
     let _ = rustix::io::write(&write, b"x");

@@ -162,8 +162,11 @@ impl Error {
         operation: &'static str,
         subject: impl AsRef<Path>,
     ) -> impl FnOnce(rustix::io::Errno) -> Self {
-        let subject = subject.as_ref().display().to_string();
-        move |errno| Self::Os { operation, subject, errno: errno.raw_os_error() }
+        move |errno| Self::Os {
+            operation,
+            subject: subject.as_ref().display().to_string(),
+            errno: errno.raw_os_error(),
+        }
     }
 
     /// From an error of the standard library.

@@ -4,6 +4,7 @@
 //! else. What fails is told to the runtime, which undoes the rest. Its end before it is ready takes its
 //! mounts and namespaces with it.
 
+use crate::cgroup::Doors;
 use crate::console::Terminal;
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Started};
@@ -54,6 +55,10 @@ pub(crate) struct InitPlan {
     /// `CLONE_NEW*` that this process makes itself.
     pub(crate) unshared: u64,
     pub(crate) has_new_user_namespace: bool,
+    /// Of the groups that this process enters by itself.
+    pub(crate) doors: Option<Doors>,
+    /// Whether it is put into groups from outside.
+    pub(crate) is_placed_late: bool,
     pub(crate) time_offsets: String,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
@@ -231,6 +236,9 @@ fn run_in_process(plan: InitPlan, sync: Sync, entry: InProcess) -> ! {
 }
 
 fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
+    if let Some(doors) = plan.doors.take() {
+        doors.enter()?;
+    }
     join(plan, sync)?;
     if plan.has_new_user_namespace {
         sync.expect(Tag::Mapped);
@@ -264,10 +272,16 @@ fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
             .map_err(Error::os("apply", format!("linux.sysctl[{key:?}]")))?;
     }
     // A cgroup namespace shows the group in which it was made, and mounts of type cgroup are in it.
-    let needs_groups =
-        plan.unshared & NamespaceType::Cgroup.flag() != 0 || plan.root.cgroup.is_some();
+    let needs_groups = plan.is_placed_late
+        && (plan.unshared & NamespaceType::Cgroup.flag() != 0 || plan.root.cgroup.is_some());
+    let mut is_placed = false;
+    let mut wait_until_placed = || {
+        if !std::mem::replace(&mut is_placed, true) {
+            sync.expect(Tag::Placed);
+        }
+    };
     if needs_groups {
-        sync.expect(Tag::Placed);
+        wait_until_placed();
     }
     if plan.unshared & NamespaceType::Cgroup.flag() != 0 {
         unshare(NamespaceType::Cgroup.flag())?;
@@ -276,8 +290,14 @@ fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
     rustix::process::umask(rustix::fs::Mode::empty());
     // Opened in the new mount namespace: a mount of another one cannot be bound.
     let null = rootfs::devices::open_null()?;
+    // Where hooks start, which the mounts change.
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let home = (!plan.create_container.is_empty())
+        .then(|| rustix::fs::open(".", flags, rustix::fs::Mode::empty()));
     let root = rootfs::prepare(&mut plan.root)?;
     if plan.has_runtime_hooks {
+        // Messages come in this order.
+        wait_until_placed();
         sync.send(Tag::Hooks, "");
         sync.expect(Tag::HooksDone);
     }
@@ -286,6 +306,10 @@ fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
     {
         plan.host_pid = host_pid();
         let state = plan.hook_state.json(plan.host_pid, Status::Creating);
+        if let Some(home) = home {
+            let enter = home.and_then(rustix::process::fchdir);
+            enter.map_err(Error::os("return to", "the working directory"))?;
+        }
         hooks::run("createContainer", &plan.create_container, &state)?;
     }
     let terminal = if plan.process.has_terminal {
@@ -302,10 +326,8 @@ fn set_up(plan: &mut InitPlan, sync: &Sync) -> Result<()> {
     if let Some(name) = &plan.domainname {
         rustix::system::setdomainname(name.as_bytes()).map_err(Error::os("set", "domainname"))?;
     }
-    if !needs_groups {
-        // Its limits are in force before anything of the container runs.
-        sync.expect(Tag::Placed);
-    }
+    // Its limits are in force before anything of the container runs.
+    wait_until_placed();
     if let (Some(terminal), Some(socket)) = (&terminal, &plan.console) {
         terminal.send(socket)?;
         terminal.adopt()?;

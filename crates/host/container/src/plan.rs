@@ -78,8 +78,6 @@ pub(crate) fn root(
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Directory {
         return Err(failed(rustix::io::Errno::NOTDIR));
     }
-    let path =
-        std::fs::canonicalize(&path).map_err(|e| Error::os_io("open root.path", &path, &e))?;
     let has_user_namespace = spec.linux.namespaces.iter().any(|n| n.kind == NamespaceType::User);
     let mut mounts = Vec::with_capacity(spec.mounts.len());
     let mut cgroup = None;

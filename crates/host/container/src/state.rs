@@ -243,25 +243,37 @@ impl Directory {
         format!("{}/{name}", crate::rootfs::resolve::fd_path(&self.fd))
     }
 
+    /// Writes `config.json`, before there is a `state.json`: the one that is there then is whole.
+    ///
+    /// # Errors
+    /// As `open` and `write`.
+    pub(crate) fn set_config(&self, bytes: &[u8]) -> Result<()> {
+        self.write_new("config.json", bytes)
+            .map_err(Error::os("write", self.path.join("config.json")))
+    }
+
     /// Writes a file whole or not at all.
     ///
     /// # Errors
     /// As `open`, `write` and `rename`; nothing is left of a failed attempt but a temporary file, which
     /// goes with the directory.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let failed = |operation| Error::os(operation, self.path.join(name));
         let temporary = format!(".{name}.new");
+        self.write_new(&temporary, bytes)
+            .and_then(|()| rustix::fs::renameat(&self.fd, &temporary, &self.fd, name))
+            .map_err(Error::os("write", self.path.join(name)))
+    }
+
+    fn write_new(&self, name: &str, bytes: &[u8]) -> std::result::Result<(), Errno> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, &temporary, flags, Mode::from_raw_mode(0o600))
-            .map_err(failed("write"))?;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))?;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let n = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))
-                .map_err(failed("write"))?;
+            let n = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
             rest = rest.get(n..).unwrap_or_default();
         }
-        rustix::fs::renameat(&self.fd, &temporary, &self.fd, name).map_err(failed("write"))
+        Ok(())
     }
 
     /// Reads a file.
@@ -351,25 +363,20 @@ impl Directory {
     /// # Errors
     /// As `unlink`.
     pub fn remove(self) -> Result<()> {
-        for name in [
-            "start.sock",
-            "start.new",
-            "agent.sock",
-            "notify/notify.sock",
-            "state.json",
-            "config.json",
-            ".state.json.new",
-            ".config.json.new",
-        ] {
+        let unlink = |name: &str| {
             let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+        };
+        let remove = || rustix::fs::unlinkat(rustix::fs::CWD, &self.path, AtFlags::REMOVEDIR);
+        // The state goes last: what a crash leaves is still known to be a container's.
+        unlink("config.json");
+        unlink("state.json");
+        // These are all that there is of a container that has run, mostly.
+        match remove() {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY) => {}
+            Err(e) => return Err(Error::os("remove", &self.path)(e)),
         }
-        let _ = rustix::fs::unlinkat(&self.fd, "notify", AtFlags::REMOVEDIR);
-        match rustix::fs::unlinkat(rustix::fs::CWD, &self.path, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::NOTEMPTY) => std::fs::remove_dir_all(&self.path)
-                .map_err(|e| Error::os_io("remove", &self.path, &e)),
-            Err(e) => Err(Error::os("remove", &self.path)(e)),
-        }
+        std::fs::remove_dir_all(&self.path).map_err(|e| Error::os_io("remove", &self.path, &e))
     }
 }
 

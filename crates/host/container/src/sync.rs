@@ -4,6 +4,7 @@
 //! for a dead peer: a runtime killed at any moment takes the unfinished container with it.
 
 use crate::error::{Error, Result};
+use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -75,15 +76,16 @@ impl Sync {
 
     /// The next message; `None` when the peer is gone.
     pub(crate) fn receive(&self) -> Option<(Tag, String)> {
-        let mut buffer = [0u8; MAX];
-        let n = loop {
-            match recv(&self.0, &mut buffer, RecvFlags::empty()) {
+        // Most messages are one byte: no more of it is touched.
+        let mut buffer = Vec::with_capacity(MAX);
+        loop {
+            match recv(&self.0, spare_capacity(&mut buffer), RecvFlags::empty()) {
                 Err(Errno::INTR) => {}
-                Ok((0, _)) | Err(_) => return None,
-                Ok((n, _)) => break n,
+                Ok((_, 0)) | Err(_) => return None,
+                Ok(_) => break,
             }
-        };
-        let (tag, text) = buffer.get(..n)?.split_first()?;
+        }
+        let (tag, text) = buffer.split_first()?;
         let text = String::from_utf8_lossy(text).into_owned();
         Some((Tag::from_byte(*tag)?, crate::launcher::reported(text)))
     }

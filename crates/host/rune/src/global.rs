@@ -28,8 +28,7 @@ pub(crate) struct Globals {
     pub(crate) criu: PathBuf,
     /// `--systemd-cgroup`.
     pub(crate) is_systemd: bool,
-    /// `--rootless`: whether cgroups that cannot be written are done without.
-    pub(crate) is_rootless: bool,
+    rootless: Option<bool>,
 }
 
 impl Globals {
@@ -52,10 +51,10 @@ impl Globals {
             None if args.is("debug") => Level::Debug,
             None => Level::Info,
         };
-        let is_rootless = match args.get("rootless") {
-            None | Some("auto") => !rustix::process::geteuid().is_root() || is_in_user_namespace(),
-            Some("true") => true,
-            Some("false") => false,
+        let rootless = match args.get("rootless") {
+            None | Some("auto") => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
             Some(other) => return Err(bad("--rootless", "true, false or auto", other)),
         };
         let root = match args.get("root").filter(|r| !r.is_empty()) {
@@ -66,7 +65,13 @@ impl Globals {
             args.get("log").filter(|f| !f.is_empty() && *f != "/dev/stderr").map(PathBuf::from);
         let log = Log { file, format, level };
         let criu = args.get("criu").filter(|c| !c.is_empty()).unwrap_or("criu").into();
-        Ok(Self { root, log, criu, is_systemd: args.is("systemd-cgroup"), is_rootless })
+        Ok(Self { root, log, criu, is_systemd: args.is("systemd-cgroup"), rootless })
+    }
+
+    /// `--rootless`: whether cgroups that cannot be written are done without.
+    pub(crate) fn is_rootless(&self) -> bool {
+        self.rootless
+            .unwrap_or_else(|| !rustix::process::geteuid().is_root() || is_in_user_namespace())
     }
 }
 

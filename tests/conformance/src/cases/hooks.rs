@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 super::cases!(
     hooks_run_in_order_with_the_state,
     a_failing_hook_undoes_the_container,
+    hooks_need_no_cgroup_mount,
     container_hooks_run_in_the_container,
 );
 
@@ -50,6 +51,19 @@ fn a_failing_hook_undoes_the_container(runtime: &Runtime) -> Result<(), String> 
     }
     expect_part("message", &outcome.stdout, "broken")?;
     bundle.expect_nothing_left()
+}
+
+/// The runtime's word that the process is in its groups comes before the one that the hooks have run.
+fn hooks_need_no_cgroup_mount(runtime: &Runtime) -> Result<(), String> {
+    let mut bundle = Bundle::new(runtime, "echo ran")?;
+    if let Some(mounts) = bundle.config["mounts"].as_array_mut() {
+        mounts.retain(|mount| mount["type"] != "cgroup");
+    }
+    let hook = recorder(&bundle, "prestart");
+    bundle.set("/hooks/prestart", json!([hook]));
+    expect("output", bundle.run()?.expect(0)?.stdout.as_str(), "ran\n")?;
+    let text = std::fs::read_to_string(bundle.path().join("hooks")).unwrap_or_default();
+    expect_part("hook", &text, "prestart")
 }
 
 fn container_hooks_run_in_the_container(runtime: &Runtime) -> Result<(), String> {

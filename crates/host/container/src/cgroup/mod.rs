@@ -6,6 +6,7 @@
 mod devices;
 pub mod freezer;
 mod host;
+mod join;
 pub mod oom;
 mod remove;
 pub mod stats;
@@ -14,6 +15,7 @@ mod v2;
 
 pub(crate) use devices::{DeviceLine, device_lines};
 pub use host::{Hierarchy, Host};
+pub(crate) use join::Doors;
 pub use remove::remove;
 
 use crate::error::{Error, Result};
@@ -133,14 +135,19 @@ impl Cgroups {
             .or_else(|| self.all().next())
     }
 
-    /// Makes the directories; those of systemd's unit with a first process in it.
+    /// Has systemd make its unit, if there is one: it takes a first process.
+    ///
+    /// # Errors
+    /// What systemd says.
+    pub fn start_unit(&self, pid: Pid, resources: &Resources, id: &str) -> Result<()> {
+        self.unit.as_ref().map_or(Ok(()), |unit| unit.start(pid, resources, self.is_unified(), id))
+    }
+
+    /// Makes the directories.
     ///
     /// # Errors
     /// The directory that could not be made.
-    pub fn make(&self, host: &Host, pid: Pid, resources: &Resources, id: &str) -> Result<()> {
-        if let Some(unit) = &self.unit {
-            unit.start(pid, resources, self.is_unified(), id)?;
-        }
+    pub fn make(&self, host: &Host) -> Result<()> {
         for (first, directory) in &self.v1 {
             let mut hierarchies = host.hierarchies.iter().map(|h| &h.controllers);
             let controllers = hierarchies.find(|names| names.first() == Some(first));
@@ -170,17 +177,20 @@ impl Cgroups {
         }
     }
 
-    /// Puts a process in.
+    /// Puts a process in. One that is made for the container comes in by itself ([`Doors`]).
     ///
     /// # Errors
     /// The directory that refused it.
     pub fn add(&self, pid: Pid) -> Result<()> {
-        let pid = pid.as_raw_nonzero().to_string();
-        for directory in self.all() {
-            write(directory, "cgroup.procs", &pid)
-                .map_err(Error::os("add a process to", directory.join("cgroup.procs")))?;
-        }
-        Ok(())
+        self.all().try_for_each(|directory| add(directory, pid))
+    }
+
+    /// Puts a process into the v2 group.
+    ///
+    /// # Errors
+    /// It refused it.
+    pub(crate) fn add_to_unified(&self, pid: Pid) -> Result<()> {
+        self.unified.as_deref().map_or(Ok(()), |directory| add(directory, pid))
     }
 
     /// The processes in it, its descendants included.
@@ -192,6 +202,11 @@ impl Cgroups {
         }
         out
     }
+}
+
+fn add(directory: &Path, pid: Pid) -> Result<()> {
+    write(directory, "cgroup.procs", &pid.as_raw_nonzero().to_string())
+        .map_err(Error::os("add a process to", directory.join("cgroup.procs")))
 }
 
 /// Whether the directory, or the first existing one above it, can be written to.

@@ -36,15 +36,10 @@ pub(super) fn make(directory: &Path, is_cpuset: bool) -> Result<()> {
 
 fn inherit_cpuset(parent: &Path, directory: &Path) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        match read(directory, file) {
-            None => return Ok(()), // it has gone again
-            Some(value) if !value.is_empty() => {}
-            Some(_) => {
-                let value = read(parent, file).unwrap_or_default();
-                write(directory, file, &value)
-                    .map_err(Error::os("copy the parent's sets to", directory.join(file)))?;
-            }
-        }
+        // Without these names (mount option noprefix) there is nothing that could be copied.
+        let Some(value) = read(parent, file) else { return Ok(()) };
+        write(directory, file, &value)
+            .map_err(Error::os("copy the parent's sets to", directory.join(file)))?;
     }
     Ok(())
 }

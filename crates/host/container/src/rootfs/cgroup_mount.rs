@@ -3,12 +3,12 @@
 //! On v2 it is the file system itself where a cgroup namespace hides the rest, else a bind mount of the
 //! container's directory. On v1 and hybrid hosts it is a tmpfs with one such mount per hierarchy.
 
-use super::mounts::{MountPlan, attach, mount_at, set};
+use super::mounts::{MountPlan, attach_below, mount_at, set};
 use super::options::attr;
 use super::resolve::{Missing, Root};
 use crate::error::{Error, Result};
-use rustix::fd::AsFd;
-use rustix::fs::CWD;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags, open_tree};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl CgroupMount {
         let flags = plan.options.flags as u32 & !(libc::MS_REC | libc::MS_BIND) as u32;
         if self.is_unified {
             if let Some(hierarchy) = self.hierarchies.first() {
-                return self.mount_one(hierarchy, &target, flags);
+                return self.mount_one(hierarchy, &target, "", flags);
             }
             return Ok(());
         }
@@ -61,9 +61,7 @@ impl CgroupMount {
             let name = hierarchy.name.as_str();
             rustix::fs::mkdirat(&top, name, rustix::fs::Mode::from_raw_mode(0o755))
                 .map_err(failed("make a directory in"))?;
-            let below = super::resolve::open_in(&top, Path::new(name), rustix::fs::OFlags::PATH)
-                .map_err(failed("open"))?;
-            self.mount_one(hierarchy, &below, flags)?;
+            self.mount_one(hierarchy, &top, name, flags)?;
         }
         for (name, target) in &self.links {
             match rustix::fs::symlinkat(target.as_str(), &top, name.as_str()) {
@@ -77,7 +75,14 @@ impl CgroupMount {
         Ok(())
     }
 
-    fn mount_one(&self, hierarchy: &Hierarchy, target: impl AsFd, flags: u32) -> Result<()> {
+    /// Mounts a hierarchy over an open directory or, with a name, one that was just made in it.
+    fn mount_one(
+        &self,
+        hierarchy: &Hierarchy,
+        target: &OwnedFd,
+        name: &str,
+        flags: u32,
+    ) -> Result<()> {
         let failed = |operation| Error::os(operation, &hierarchy.directory);
         if self.has_namespace {
             let is_v2 = hierarchy.options.is_empty();
@@ -85,6 +90,14 @@ impl CgroupMount {
             let data = std::ffi::CString::new(hierarchy.options.as_str())
                 .map_err(|_| failed("mount")(Errno::INVAL))?;
             let flags = MountFlags::from_bits_retain(flags);
+            let opened;
+            let target = if name.is_empty() {
+                target
+            } else {
+                opened = super::resolve::open_in(target, Path::new(name), OFlags::PATH)
+                    .map_err(failed("open"))?;
+                &opened
+            };
             return mount_at(kind, Path::new(kind), target, flags, &data).map_err(failed("mount"));
         }
         let open = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -104,6 +117,6 @@ impl CgroupMount {
         if on != 0 {
             set(tree.as_fd(), on, 0, false).map_err(failed("set the attributes of"))?;
         }
-        attach(&tree, target).map_err(failed("bind the cgroup"))
+        attach_below(&tree, target, name).map_err(failed("bind the cgroup"))
     }
 }

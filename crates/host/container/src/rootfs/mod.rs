@@ -19,9 +19,9 @@ pub use resolve::Root;
 use crate::error::{Error, Result};
 use mounts::{attach, propagation_flags, set};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, UnmountFlags, mount_change, open_tree, unmount};
+use rustix::mount::{UnmountFlags, mount_change, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub struct RootPlan {
 }
 
 /// Isolates the mount namespace's propagation and makes the root a mount of its own, with all mounts,
-/// devices and links below it.
+/// devices and links below it. May change the working directory.
 ///
 /// # Errors
 /// The step that failed. The mount namespace is then thrown away by ending the process.
@@ -61,17 +61,14 @@ pub fn prepare(plan: &mut RootPlan) -> Result<Root> {
     let initial = plan.propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC);
     mount_change("/", propagation_flags(initial))
         .map_err(Error::os("set the propagation of", "/"))?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
     let failed = |operation| Error::os(operation, &plan.path);
+    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target =
+        rustix::fs::open(&plan.path, path, Mode::empty()).map_err(failed("open root.path"))?;
     if initial & (libc::MS_SLAVE | libc::MS_PRIVATE) == 0 {
         make_parent_private(&plan.path)?;
     }
-    let tree = open_tree(CWD, &plan.path, flags).map_err(failed("open the root"))?;
-    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let target =
-        rustix::fs::open(&plan.path, path, Mode::empty()).map_err(failed("open the root"))?;
+    let tree = mounts::clone_at(&target, true).map_err(failed("open the root"))?;
     attach(&tree, &target).map_err(failed("bind the root"))?;
     let root = Root::new(tree);
 
@@ -92,6 +89,7 @@ pub fn prepare(plan: &mut RootPlan) -> Result<Root> {
 
 /// `pivot_root` refuses where the parent of the new root propagates to the host.
 fn make_parent_private(root: &Path) -> Result<()> {
+    let root = std::fs::canonicalize(root).map_err(|e| Error::os_io("find", root, &e))?;
     for directory in root.ancestors() {
         match mount_change(directory, propagation_flags(libc::MS_PRIVATE)) {
             Ok(()) => return Ok(()),

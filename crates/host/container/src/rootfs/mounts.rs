@@ -15,6 +15,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change,
     move_mount, open_tree,
 };
+use rustix::process::fchdir;
 use std::path::{Path, PathBuf};
 
 /// One mount, parsed and, for a bind mount that needs it, its source already opened.
@@ -96,8 +97,7 @@ impl MountPlan {
         let late = if copied.is_some() { libc::MS_RDONLY } else { 0 };
         let flags = MountFlags::from_bits_retain((self.options.flags & !late) as u32);
         let data = std::ffi::CString::new(data).map_err(|_| self.failed("mount")(Errno::INVAL))?;
-        mount(&self.source, fd_path(&target), self.kind.as_str(), flags, data.as_c_str())
-            .map_err(self.failed("mount"))?;
+        mount_at(&self.kind, &self.source, &target, flags, &data).map_err(self.failed("mount"))?;
         if copied.is_some() || !self.options.propagation.is_empty() || self.has_recursive() {
             let mounted = root.open(&self.destination).map_err(self.failed("open"))?;
             if let Some(copied) = copied {
@@ -152,8 +152,18 @@ pub fn propagation_flags(kind: u64) -> MountPropagationFlags {
 
 /// Attaches a detached tree over an open file or directory.
 pub fn attach(tree: impl AsFd, target: impl AsFd) -> std::result::Result<(), Errno> {
+    attach_below(tree, target, "")
+}
+
+/// Attaches a detached tree over an entry of an open directory, a link itself and not what it leads to; over the
+/// directory if there is no name.
+pub fn attach_below(
+    tree: impl AsFd,
+    directory: impl AsFd,
+    name: &str,
+) -> std::result::Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(tree.as_fd(), "", target.as_fd(), "", flags)
+    move_mount(tree.as_fd(), "", directory.as_fd(), name, flags)
 }
 
 /// Sets and clears attributes of a mount.
@@ -178,7 +188,14 @@ pub fn clone_at(fd: impl AsFd, is_recursive: bool) -> std::result::Result<OwnedF
     open_tree(fd.as_fd(), "", flags)
 }
 
-/// Mounts a new file system over an open directory.
+/// File systems that find nothing by a path of their source or options.
+const WITHOUT_PATHS: [&str; 7] =
+    ["proc", "tmpfs", "devpts", "mqueue", "sysfs", "cgroup", "cgroup2"];
+
+/// Mounts a new file system over an open directory, which may become this process's working directory.
+///
+/// # Errors
+/// As `mount(2)`.
 pub fn mount_at(
     kind: &str,
     source: &Path,
@@ -186,5 +203,9 @@ pub fn mount_at(
     flags: MountFlags,
     data: &std::ffi::CStr,
 ) -> std::result::Result<(), Errno> {
+    // Cheaper than to find the descriptor in /proc, where each one looked up is kept.
+    if WITHOUT_PATHS.contains(&kind) && fchdir(&target).is_ok() {
+        return mount(source, ".", kind, flags, data);
+    }
     mount(source, fd_path(target), kind, flags, data)
 }

@@ -63,21 +63,33 @@ impl Root {
     }
 
     fn make(&self, path: &Path, missing: Missing) -> std::result::Result<OwnedFd, Errno> {
-        // Components still to be walked, last first, and the path walked so far.
+        // Components still to be walked, last first, the path walked so far, and what is there.
         let mut rest: Vec<PathBuf> = components(path);
         let mut walked = PathBuf::from("/");
+        let mut directory = None;
+        // Mostly the last component alone is missing.
+        if let (Some(above), Some(name)) = (path.parent(), path.file_name())
+            && let Ok(fd) = self.open(above)
+        {
+            rest = vec![name.into()];
+            walked = above.to_owned();
+            directory = Some(fd);
+        }
         let mut links = 0;
         while let Some(component) = rest.pop() {
             let next = walked.join(&component);
             match self.open(&next) {
-                Ok(_) => {
-                    walked = next;
+                Ok(fd) => {
+                    (walked, directory) = (next, Some(fd));
                     continue;
                 }
                 Err(Errno::NOENT) => {}
                 Err(e) => return Err(e),
             }
-            let parent = open_in(&self.fd, &walked, OFlags::PATH | OFlags::DIRECTORY)?;
+            let parent = match directory.take() {
+                Some(fd) => fd,
+                None => self.open(&walked)?,
+            };
             let made = if rest.is_empty() && missing == Missing::File {
                 let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
                 rustix::fs::openat(&parent, &component, flags, Mode::from_raw_mode(0o755)).map(drop)
@@ -96,6 +108,8 @@ impl Root {
                     let target = Path::new(OsStr::from_bytes(target.as_bytes())).to_owned();
                     if target.is_absolute() {
                         walked = PathBuf::from("/");
+                    } else {
+                        directory = Some(parent);
                     }
                     rest.extend(components(&target));
                 }

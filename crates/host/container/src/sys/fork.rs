@@ -93,10 +93,19 @@ pub fn unshare(namespaces: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `nlink` of the task directory is the number of threads plus two.
+unsafe extern "C" {
+    /// Not 0 until the C library makes a thread (glibc 2.32, "Single-Threaded").
+    static __libc_single_threaded: libc::c_char;
+}
+
+/// Whether there is no other thread.
 fn is_single_threaded() -> bool {
-    // Tests run on threads of the harness; there the child only makes system calls and ends.
+    // SAFETY: the C library defines it and writes to it only when this thread makes another one.
+    let has_never_had_threads = unsafe { __libc_single_threaded } != 0;
+    // Tests run on threads of the harness; there the child only makes system calls and ends. Otherwise the number of
+    // links of the task directory is that of threads and two more.
     cfg!(test)
+        || has_never_had_threads
         || rustix::fs::stat("/proc/self/task").is_ok_and(|s| s.st_nlink == 3)
         || rustix::fs::stat("/proc/self/task").is_err()
 }

@@ -74,7 +74,7 @@ pub(crate) fn options(
         is_foreground,
         has_notify: manager().is_some(),
         is_systemd: globals.is_systemd,
-        is_rootless: globals.is_rootless,
+        is_rootless: globals.is_rootless(),
         entry: Entry::Program,
         launcher,
         enclave: None,
