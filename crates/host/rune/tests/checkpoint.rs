@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 struct Place {
-    directory: tempfile::TempDir,
+    // Dropped in this order: the bundle's drop deletes its container by the state in the directory.
     bundle: Bundle,
     criu: PathBuf,
+    directory: tempfile::TempDir,
 }
 
 fn place(name: &str, script: &str, criu: Option<&str>) -> Option<Place> {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 struct Place {
-    directory: tempfile::TempDir,
+    // Dropped in this order: the bundle's drop deletes its container by the state in the directory.
     bundle: Bundle,
+    directory: tempfile::TempDir,
 }
 
 fn place(name: &str, script: &str) -> Option<Place> {

@@ -9,9 +9,10 @@ use std::process::Command;
 const NOBODY: u32 = 65534;
 
 struct Place {
-    _directory: tempfile::TempDir,
+    // Dropped in this order: the bundle's drop deletes its container by the state in the directory.
     state: PathBuf,
     bundle: Bundle,
+    _directory: tempfile::TempDir,
 }
 
 fn place(name: &str, script: &str) -> Option<Place> {

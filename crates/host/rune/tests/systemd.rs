@@ -133,9 +133,10 @@ fn serve(mut stream: UnixStream, calls: &Calls, answer: Answer) -> std::io::Resu
 }
 
 struct Place {
-    directory: tempfile::TempDir,
+    // Dropped in this order: the bundle's drop deletes its container by the state in the directory.
     bundle: Bundle,
     calls: Calls,
+    directory: tempfile::TempDir,
 }
 
 fn place(name: &str, answer: Answer) -> Option<Place> {
