@@ -47,9 +47,28 @@ impl Errno {
         self.0
     }
 
-    /// From what a host answered: anything outside 1..=4095 is EIO, for the host may say what it likes.
+    /// From what a host answered: anything that is no error number of Linux is EIO, for the host may say what it
+    /// likes. So are those that no program sees.
     #[must_use]
     pub const fn from_host(number: i64) -> Self {
-        if number >= 1 && number <= 4095 { Self(number as u16) } else { Self::EIO }
+        /// EHWPOISON.
+        const LAST: i64 = 133;
+        if number >= 1 && number <= LAST { Self(number as u16) } else { Self::EIO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ERESTARTSYS and its like steer the return to user mode, and the host's were taken for them.
+    #[test]
+    fn the_host_gives_no_error_that_is_ours() {
+        for number in [i64::MIN, -1, 0, 134, 512, 513, 514, 4095, i64::MAX] {
+            assert_eq!(Errno::from_host(number), Errno::EIO, "{number}");
+        }
+        for number in [1, 104, 133] {
+            assert_eq!(Errno::from_host(number).number(), number as u16);
+        }
     }
 }

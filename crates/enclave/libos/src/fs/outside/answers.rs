@@ -93,7 +93,7 @@ mod tests {
     /// Whatever the host says, a program gets one of the few error numbers that the call is known for.
     #[test]
     fn every_error_number_becomes_a_plausible_one() {
-        let all = (1..=4095).map(Errno::from_host);
+        let all = (1..=133).map(Errno::from_host).chain([Errno::ERESTARTSYS]);
         for said in all {
             for (got, worst) in [
                 (listening(said), Errno::ENETDOWN),
