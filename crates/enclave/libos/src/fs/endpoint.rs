@@ -193,9 +193,10 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        // Its number is in use until the host has closed it: a close that comes later would be another socket's.
+        self.platform.host().stream_close(self.stream);
         if let Some(registry) = self.registry.upgrade() {
             registry.forget(self.stream);
         }
-        self.platform.host().stream_close(self.stream);
     }
 }

@@ -109,12 +109,12 @@ impl Streams {
         stream: HostStream,
         endpoint: impl FnOnce(Weak<Self>) -> Endpoint,
     ) -> Result<Arc<Endpoint>, Errno> {
-        let is_in_use = |weak: &Weak<Stream>| weak.strong_count() > 0;
-        if self.streams.lock().get(&stream).is_some_and(is_in_use) {
+        // One that is being closed is in use: its entry goes last.
+        if self.streams.lock().contains_key(&stream) {
             return Err(Errno::EIO);
         }
         let mut sockets = self.sockets.lock();
-        if sockets.get(&stream).is_some_and(|weak| weak.strong_count() > 0) {
+        if sockets.contains_key(&stream) {
             return Err(Errno::EIO);
         }
         let endpoint = Arc::new(endpoint(Arc::downgrade(self)));
@@ -182,10 +182,14 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(registry) = self.registry.upgrade() {
-            registry.streams.lock().remove(&self.stream);
-        }
         self.platform.host().stream_close(self.stream);
+        if let Some(registry) = self.registry.upgrade() {
+            let mut streams = registry.streams.lock();
+            // The host may have named it for another session meanwhile.
+            if streams.get(&self.stream).is_some_and(|other| other.strong_count() == 0) {
+                streams.remove(&self.stream);
+            }
+        }
     }
 }
 

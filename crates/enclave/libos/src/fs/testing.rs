@@ -41,6 +41,8 @@ pub(crate) struct RecordingHost {
     pub(crate) watched: Mutex<Vec<(HostStream, u16)>>,
     /// How often the next watch gives way to other threads before it counts.
     pub(crate) gives_way: AtomicU32,
+    /// Done in the next close of a stream, before it counts.
+    pub(crate) at_close: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Its sockets.
     pub(crate) net: Mutex<Net>,
     /// The quoting service, if there is one.
@@ -144,6 +146,10 @@ impl Host for RecordingHost {
         self.watched.lock().unwrap().push((stream, interest.0));
     }
     fn stream_close(&self, stream: HostStream) {
+        let deed = self.at_close.lock().unwrap().take();
+        if let Some(deed) = deed {
+            deed();
+        }
         self.net.lock().unwrap().close(stream);
     }
     fn stream_is_terminal(&self, _: HostStream) -> bool {

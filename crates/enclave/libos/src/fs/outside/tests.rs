@@ -358,6 +358,26 @@ fn a_socket_that_is_in_use_is_not_given_twice() {
     assert_eq!(receive(&connection, 9, false).unwrap(), b"still");
 }
 
+/// Its number was free as soon as nobody held the socket: given again before the close reached the host, that
+/// close was of the new one.
+#[test]
+fn a_socket_is_in_use_until_the_host_has_closed_it() {
+    let it = fixture(&[], &["any:any"]);
+    let connection = it.connected();
+    let (host, outside) = (it.host, it.outside.clone());
+    let connect_again = move || {
+        host.net.lock().unwrap().number = Some(100);
+        outside.connect(Protocol::Tcp, address("10.0.0.5:1"), &queue())
+    };
+    let at_once = connect_again.clone();
+    *it.host.at_close.lock().unwrap() =
+        Some(Box::new(move || assert_eq!(at_once().err(), Some(Errno::ENETDOWN))));
+    drop(connection);
+    let line = "socket of the host: expected a new one, got 100, which is in use";
+    assert_eq!(*it.host.log.lock().unwrap(), [line]);
+    assert!(connect_again().is_ok(), "closed");
+}
+
 #[test]
 fn a_peer_that_cannot_be_is_no_connection() {
     let it = fixture(&[80], &[]);
