@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod answered;
+mod net;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -19,8 +20,17 @@ use libos::platform::{
 };
 use libos::syscall::Args;
 
-/// Runs every check and ends the container.
+/// Runs every check, or [`net`] alone where the host's request says so, and ends the container.
 pub(crate) fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
+    let failures = match &*platform.host().bootstrap() {
+        b"net" => u32::from(!passes(platform, "net", net::run(platform, manifest))),
+        _ => checks(platform, manifest),
+    };
+    platform.host().exit(if failures == 0 { 0 } else { 256 })
+}
+
+/// Every check of the run time; how many failed.
+fn checks(platform: &'static dyn Platform, manifest: &[u8]) -> u32 {
     let checks: &[(&str, fn(&'static dyn Platform) -> Result<(), String>)] = &[
         ("heap", heap),
         ("entropy", entropy),
@@ -49,15 +59,20 @@ pub(crate) fn boot(platform: &'static dyn Platform, manifest: &[u8]) -> ! {
         format!("manifest of {} bytes, emulated {}", manifest.len(), platform.is_emulated()),
     );
     for (name, check) in checks {
-        match check(platform) {
-            Ok(()) => log(platform, format!("ok {name}")),
-            Err(reason) => {
-                failures += 1;
-                platform.host().log(Level::Error, format!("FAILED {name}: {reason}"));
-            }
+        if !passes(platform, name, check(platform)) {
+            failures += 1;
         }
     }
-    platform.host().exit(if failures == 0 { 0 } else { 256 })
+    failures
+}
+
+/// Says what came of a check.
+fn passes(platform: &dyn Platform, name: &str, outcome: Result<(), String>) -> bool {
+    match &outcome {
+        Ok(()) => log(platform, format!("ok {name}")),
+        Err(reason) => platform.host().log(Level::Error, format!("FAILED {name}: {reason}")),
+    }
+    outcome.is_ok()
 }
 
 fn log(platform: &dyn Platform, line: String) {

@@ -72,6 +72,15 @@ pub(crate) fn run_with<D: Driver<Enclave: 'static>>(
     driver: &D,
     quotes: Option<Arc<dyn QuoteService>>,
 ) -> Outcome {
+    run_request(driver, quotes, b"{}")
+}
+
+/// Runs the smoke kernel with a request: `net` for its steps over sockets, anything else for its checks.
+pub(crate) fn run_request<D: Driver<Enclave: 'static>>(
+    driver: &D,
+    quotes: Option<Arc<dyn QuoteService>>,
+    request: &[u8],
+) -> Outcome {
     static PACK: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = PACK.get_or_init(|| {
         let directory = tempfile::tempdir().expect("a directory");
@@ -92,7 +101,7 @@ pub(crate) fn run_with<D: Driver<Enclave: 'static>>(
     let pack = Pack::open_directory(std::os::fd::AsFd::as_fd(&root)).expect("a pack");
     let enclave = Enclave::load(driver, pack, root, options).expect("loads");
     let null = || File::options().read(true).write(true).open("/dev/null").expect("opens").into();
-    enclave.start(b"{}".to_vec(), [null(), null(), null()]).expect("starts");
+    enclave.start(request.to_vec(), [null(), null(), null()]).expect("starts");
     let status = enclave.wait();
     let lines = lines.lock().expect("no panic").clone();
     Outcome { status, lines }
@@ -213,7 +222,10 @@ fn manifest() -> Vec<u8> {
         inputs: manifest::Inputs::default(),
         signals: vec![],
         enclave: manifest::Enclave { size: SIZE, threads: 8, heap_max: 128 * MIB },
-        network: manifest::Network::default(),
+        network: manifest::Network {
+            connect: vec!["any:any".parse().expect("a rule")],
+            listen: vec![80],
+        },
         attester: None,
         key_broker: manifest::Reserved,
         attestation: manifest::AttestationFiles::default(),
