@@ -125,8 +125,8 @@ pub struct SnpRule {
     pub min_guest_svn: u32,
 }
 
-/// config-digest of a workload that was started with nothing that its manifest leaves open: SHA-256 of
-/// `inclavare config-digest v1`, a line feed, and the JSON of no value for any of it (`docs/spec/bound-v1.md`, 5).
+/// config-digest of a workload whose manifest leaves nothing to the host, started without resource limits: SHA-256 of
+/// `inclavare config-digest v1`, a line feed, and the JSON of no choice at all (`docs/spec/bound-v1.md`, 5).
 pub const NOTHING_FREE: [u8; 32] = [
     0x85, 0xc8, 0x96, 0x90, 0x50, 0xd3, 0x9c, 0x9b, 0x2e, 0x9b, 0x75, 0xec, 0xc4, 0x7d, 0x70, 0xc8,
     0xec, 0x99, 0xf6, 0x63, 0x68, 0xd9, 0xb4, 0xc1, 0xed, 0xf3, 0xfe, 0xa5, 0xdc, 0x76, 0x78, 0xf8,

@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use crate::env::is_dangerous;
 use crate::manifest::{
-    ArgvRule, Availability, EnvRule, ExecRule, InputRule, Manifest, MountRule, Signal, User,
+    ArgvRule, Availability, EnvRule, ExecRule, InputRule, Inputs, Manifest, MountRule, Signal, User,
 };
 use crate::request::{Kind, Mount, Refusal, Request, Rlimit};
 use crate::validate::quoted;
@@ -128,8 +128,13 @@ pub fn admit(manifest: &Manifest, request: &Request) -> Result<Admitted, Refusal
         inputs_in = inputs(manifest, request, &mut dropped)?;
         hostname = host_name(&manifest.inputs.hostname, &request.hostname, &mut dropped)?;
     }
-    free.mounts.clone_from(&mounts_in);
-    free.hostname = (manifest.inputs.hostname == InputRule::Accept).then(|| hostname.clone());
+    if request.kind == Kind::Init {
+        free.left_out = left_out(manifest, &free, &mounts_in, &inputs_in);
+    }
+    // A listed tmpfs exists inside whatever the host does.
+    let is_of_host = |mount: &&AdmittedMount| matches!(mount.rule, MountRule::Host { .. });
+    free.mounts = mounts_in.iter().filter(is_of_host).cloned().collect();
+    free.hostname = (manifest.inputs.hostname != InputRule::Drop).then(|| hostname.clone());
     free.inputs =
         inputs_in.iter().map(|(path, text)| (path.clone(), Digest::of(text.as_bytes()))).collect();
     free.rlimits.clone_from(&request.rlimits);
@@ -177,10 +182,13 @@ struct Freedom {
     tty: Option<bool>,
     stdin: Option<bool>,
     hostname: Option<String>,
-    /// The host may leave a listed mount out.
+    /// Those of the host.
     mounts: Vec<AdmittedMount>,
     inputs: BTreeMap<String, Digest>,
     rlimits: Vec<Rlimit>,
+    /// Fields that the manifest leaves open and the host left out: a choice too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
 impl Freedom {
@@ -189,6 +197,36 @@ impl Freedom {
         text.extend(serde_json::to_vec(self).expect("no failing Serialize"));
         Digest::of(&text)
     }
+}
+
+/// What the host might have given and did not.
+fn left_out(
+    manifest: &Manifest,
+    free: &Freedom,
+    mounts: &[AdmittedMount],
+    inputs: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut fields = Vec::new();
+    if matches!(manifest.process.argv, ArgvRule::Prefix { .. }) && free.argv.is_empty() {
+        fields.push("argv".into());
+    }
+    for (name, rule) in &manifest.process.env {
+        if !matches!(rule, EnvRule::Exact(_)) && !free.env.contains_key(name) {
+            fields.push(format!("env.{name}"));
+        }
+    }
+    for path in manifest.mounts.keys() {
+        if !mounts.iter().any(|mount| mount.destination == *path) {
+            fields.push(format!("mounts.{path}"));
+        }
+    }
+    let Inputs { hosts, hostname, resolv_conf } = &manifest.inputs;
+    for (path, rule) in [(HOSTS, hosts), (HOSTNAME, hostname), (RESOLV_CONF, resolv_conf)] {
+        if *rule != InputRule::Drop && !inputs.contains_key(path) {
+            fields.push(format!("inputs.{path}"));
+        }
+    }
+    fields
 }
 
 fn argv(rule: &ArgvRule, got: &[String], free: &mut Freedom) -> Result<(), Refusal> {

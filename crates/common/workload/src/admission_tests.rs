@@ -335,9 +335,10 @@ fn inputs_follow_their_rules() {
 
 #[test]
 fn config_digest_covers_exactly_what_is_free() {
-    let base = accepted(|_, _| ()).config_digest;
+    // Nothing is left to the host.
+    let fixed = accepted(|m, _| drop(m.process.env.remove("TZ"))).config_digest;
     assert_eq!(
-        base.to_string(),
+        fixed.to_string(),
         Digest::of(
             b"inclavare config-digest v1\n{\"argv\":[],\"env\":{},\"tty\":null,\"stdin\":null,\
               \"hostname\":null,\"mounts\":[],\"inputs\":{},\"rlimits\":[]}"
@@ -347,10 +348,18 @@ fn config_digest_covers_exactly_what_is_free() {
     );
     // And verifiers know their digest.
     let known = "85c8969050d39c9b2e9b75ecc47d70c8ec99f66368d9b4c1edf3fea5dc7678f8";
-    assert_eq!(base.to_string(), known);
+    assert_eq!(fixed.to_string(), known);
+    let of_host = |m: &mut Manifest| {
+        m.mounts.insert("/data".into(), MountRule::Host { read_only: true });
+    };
+    let base = accepted(|_, _| ()).config_digest;
     assert_eq!(base, accepted(|_, r| r.env.push("HOSTNAME=x".into())).config_digest);
     assert_eq!(base, accepted(|_, r| r.hostname = "other".into()).config_digest);
     assert_eq!(base, accepted(|m, _| m.debug = true).config_digest);
+    let tmpfs = accepted(|m, _| {
+        m.mounts.insert("/run".into(), MountRule::Tmpfs { size: 4096 });
+    });
+    assert_eq!(base, tmpfs.config_digest, "it exists in any case");
     let free = [
         accepted(|_, r| r.env.push("TZ=UTC".into())).config_digest,
         accepted(|_, r| r.env.push("TZ=CET".into())).config_digest,
@@ -362,6 +371,19 @@ fn config_digest_covers_exactly_what_is_free() {
         .config_digest,
         accepted(|m, _| m.inputs.hostname = InputRule::Accept).config_digest,
         accepted(|_, r| r.rlimits = vec![Rlimit { resource: 7, soft: 1, hard: 2 }]).config_digest,
+        // What the host may give and does not is a choice of its own.
+        accepted(|m, _| of_host(m)).config_digest,
+        accepted(|m, r| {
+            of_host(m);
+            r.mounts.push(bind("/data"));
+        })
+        .config_digest,
+        accepted(|m, _| m.inputs.hosts = InputRule::Accept).config_digest,
+        accepted(|m, r| {
+            m.process.argv = ArgvRule::Prefix { argv: r.argv.clone(), force: false };
+        })
+        .config_digest,
+        fixed,
         base,
     ];
     for (index, digest) in free.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::snp;
 use crate::time::Now;
 
 /// What is expected where the policy does not say.
-const UNSAID: &str = "nothing that its manifest leaves open, for the policy has no config_digest";
+const UNSAID: &str = "a start that the manifest fixes wholly, for the policy has no config_digest";
 
 /// Origin, kind and patch level: what can be said without knowing what should run there.
 pub(crate) fn authenticate(
