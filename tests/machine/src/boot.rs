@@ -67,18 +67,7 @@ pub(crate) fn run(
     };
     let words = format!("console=ttyS0 quiet panic=-1 cgroup_no_v1=all security={name} selinux=1");
     let mut command = Command::new(QEMU);
-    command.args([
-        "-accel",
-        "kvm",
-        "-accel",
-        "tcg,thread=multi",
-        "-cpu",
-        "max",
-        "-smp",
-        "2",
-        "-m",
-        "3G",
-    ]);
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3G"]);
     command.args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"]);
     command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&initrd).args(["-append", &words]);
     command

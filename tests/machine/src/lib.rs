@@ -2,8 +2,9 @@
 //! or its cgroups lack: version 2 of cgroups with every controller, AppArmor, SELinux, sockets of vsock.
 //!
 //! Guarantees: a job sees the host's files at their own paths, read-only below a layer of its own, and `/machine`
-//! ($TMPDIR) on an ext4 disk; it leaves nothing on the host. No root and no KVM is needed (without it the processor
-//! is emulated: a minute becomes some ten). Does not guarantee: the host's times, processors or devices.
+//! ($TMPDIR) on an ext4 disk; it leaves nothing on the host. Neither root nor KVM is needed: the processor is emulated,
+//! since hosts that are virtual machines themselves often offer a /dev/kvm that fails. Does not guarantee: speed (a
+//! minute becomes some ten), the host's processor or devices.
 //!
 //! Needs Debian's packages qemu-system-x86, e2fsprogs and busybox-static; the kernel is fetched with
 //! `apt-get download`.

@@ -100,13 +100,19 @@ fn head(html: &mut Html, subject: &Subject<'_>) {
     html.markup("</dl>\n");
 }
 
-/// Whether what was measured is what runs.
+/// Whether what was measured is what the evidence names. That it runs is for the verdict to say.
 fn same<'a>(html: &'a mut Html, measured: &Measured, told: &Told) -> &'a mut Html {
-    let runs = told.measurement.as_ref().and_then(|it| it.text("mrenclave"));
-    html.markup(if runs == Some(measured.mrenclave.to_string().as_str()) {
-        "<span class=\"match\">the same: this, under these rules, is what runs</span>"
-    } else {
-        "<span class=\"differ\">another: this is not what runs</span>"
+    let named = told.measurement.as_ref().and_then(|it| it.text("mrenclave"));
+    let is_same = named == Some(measured.mrenclave.to_string().as_str());
+    html.markup(match (is_same, told.verdict) {
+        (true, Word::Accepted) => {
+            "<span class=\"match\">the same: this, under these rules, is what runs</span>"
+        }
+        (true, Word::Authentic) => {
+            "the same as in the evidence, which nobody has judged by a policy"
+        }
+        (true, Word::Refused) => "the same as in the evidence, which is refused",
+        (false, _) => "<span class=\"differ\">another than in the evidence</span>",
     })
 }
 
@@ -199,7 +205,7 @@ fn compared(
         html.fact("image id", &image.to_string());
     }
     html.fact("its mrenclave", &measured.mrenclave.to_string());
-    html.markup("<div><dt>compared with what runs</dt><dd>");
+    html.markup("<div><dt>compared with the evidence</dt><dd>");
     same(html, measured, told).markup("</dd></div>\n</dl>\n");
     let value = measured.to_json()?;
     if value["manifest"].is_object() {
@@ -334,7 +340,7 @@ fn value(html: &mut Html, text: &str) {
 
 /// How to check all of it again.
 fn again(html: &mut Html, subject: &Subject<'_>) {
-    let Judgement { told, material, .. } = subject.judgement;
+    let Judgement { told, material, trusted, .. } = subject.judgement;
     html.markup("<h2 id=\"again\">To check this again</h2>\n");
     html.markup(
         "<p>The evidence is below; collateral and root are public, or saved beside this page by \
@@ -346,9 +352,17 @@ fn again(html: &mut Html, subject: &Subject<'_>) {
         None => "--authenticate-only".into(),
     };
     let at = told.time.map_or_else(String::new, |time| format!(" --at {time}"));
-    let line = format!(
-        "shelter verify EVIDENCE --collateral COLLATERAL --root ROOT --policy POLICY{at} \\\n    {bound}"
-    );
+    let mut line = String::from("shelter verify EVIDENCE --root ROOT");
+    if told.tee.as_deref() != Some("snp") {
+        line += " --collateral COLLATERAL";
+    }
+    if trusted.policy_text.is_some() {
+        line += " --policy POLICY";
+    }
+    for entry in &trusted.saved {
+        line += &format!(" --reference {}", entry.name);
+    }
+    line += &format!("{at} \\\n    {bound}");
     html.lines(&line).markup("</pre>\n");
     if told.session.is_some() {
         html.markup(
@@ -358,7 +372,7 @@ fn again(html: &mut Html, subject: &Subject<'_>) {
     }
     let digits = Hex(&material.evidence).to_string();
     let summary = format!("Evidence, {} bytes", material.evidence.len());
-    html.element("<details><summary>", &summary, "</summary>\n<pre>");
+    html.element("<details open><summary>", &summary, "</summary>\n<pre>");
     let lines: Vec<&str> = (0..digits.len())
         .step_by(DIGITS)
         .map(|at| &digits[at..digits.len().min(at + DIGITS)])
@@ -366,7 +380,53 @@ fn again(html: &mut Html, subject: &Subject<'_>) {
     html.lines(&lines.join("\n")).markup("</pre></details>\n");
     if !material.claims.is_empty() {
         let claims = Hex(&material.claims).to_string();
-        html.markup("<details><summary>Claims buffer</summary>\n<pre>").lines(&claims);
+        html.markup("<details open><summary>Claims buffer</summary>\n<pre>").lines(&claims);
         html.markup("</pre></details>\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The words of [`same`] beside evidence that names `mrenclave`.
+    fn compared_with(verdict: &str, mrenclave: Digest, measured: Digest) -> String {
+        let ok = verdict != "refused";
+        let check = json!({ "id": "a", "ok": ok, "expected": "x", "got": "y", "action": "act" });
+        let told = json!({
+            "verdict": verdict, "emulated": true, "tee": "sgx", "advisories": [], "checks": [check],
+            "tcb_status": "UpToDate", "platform": {}, "time": 1,
+            "measurement": { "mrenclave": mrenclave.to_string() }, "time_source": "given",
+        });
+        let told = Told::parse(told.to_string().as_bytes()).unwrap();
+        let measured = Measured {
+            kind: "pack",
+            mrenclave: measured,
+            manifest: None,
+            image: None,
+            sigstruct: None,
+        };
+        let mut html = Html::default();
+        same(&mut html, &measured, &told);
+        html.into_string()
+    }
+
+    /// Evidence that is refused may be forged, and names what its maker likes.
+    #[test]
+    fn only_what_is_accepted_runs() {
+        let (this, other) = (Digest::of(b"this"), Digest::of(b"other"));
+        let runs = "is what runs";
+        let accepted = compared_with("accepted", this, this);
+        assert!(accepted.contains(runs) && accepted.contains("match"), "{accepted}");
+        for verdict in ["authentic", "refused"] {
+            let text = compared_with(verdict, this, this);
+            assert!(text.starts_with("the same as in the evidence"), "{text}");
+            assert!(!text.contains(runs) && !text.contains("match"), "{text}");
+        }
+        for verdict in ["accepted", "authentic", "refused"] {
+            let text = compared_with(verdict, this, other);
+            assert!(text.contains("another than in the evidence"), "{text}");
+        }
     }
 }

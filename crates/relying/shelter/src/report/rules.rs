@@ -48,9 +48,24 @@ fn words(value: &Value) -> String {
             let items: Vec<String> = items.iter().map(quoted).collect();
             items.join(" ")
         }
+        Value::Array(items) if items.iter().all(|item| destination(item).is_some()) => {
+            items.iter().filter_map(destination).collect::<Vec<_>>().join(" ")
+        }
         Value::Object(inner) if inner.is_empty() => "none".into(),
         other => other.to_string(),
     }
+}
+
+/// A rule of `network.connect`, as a policy spells it.
+fn destination(value: &Value) -> Option<String> {
+    let inner = value.as_object().filter(|inner| inner.len() == 2)?;
+    let address = inner.get("address")?.as_str()?;
+    let port = inner.get("port")?.as_u64()?;
+    Some(if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    })
 }
 
 /// A word of a list, in quotes where it would run into its neighbours.
@@ -75,6 +90,9 @@ mod tests {
         let value = json!({
             "process": { "argv": { "exact": ["sh", "-c", "echo a"] }, "env": {}, "cwd": "/" },
             "exec": [], "debug": false, "attester": null,
+            "network": { "connect": [
+                { "address": "10.0.0.5", "port": 443 }, { "address": "::1", "port": 80 },
+            ] },
         });
         manifest(&mut html, &value);
         let page = html.into_string();
@@ -85,6 +103,7 @@ mod tests {
             ("exec", "none"),
             ("debug", "no"),
             ("attester", "none"),
+            ("network.connect", "10.0.0.5:443 [::1]:80"),
         ] {
             let row = format!("<div><dt>{name}</dt><dd>{text}</dd></div>");
             assert!(page.contains(&row), "{row}: {page}");
