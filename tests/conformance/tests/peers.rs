@@ -3,6 +3,7 @@
 //! Slow, and a peer may be missing or of another version: run by `cargo xtask test --all`.
 
 use conformance::{KNOWN, Runtime, cases, obstacle};
+use machine::SecurityModule;
 
 fn check(program: &str, hides_cgroup2: bool) {
     if std::env::var_os("INCLAVARE_TEST_ALL").is_none() {
@@ -38,4 +39,24 @@ fn runc_agrees() {
 #[test]
 fn crun_agrees() {
     check("/usr/bin/crun", true);
+}
+
+/// Runs a test of this file in a machine with Debian's kernel, where v2 has the controllers.
+fn below_debians_kernel(test: &str) {
+    let all =
+        std::env::var_os("INCLAVARE_TEST_ALL").map_or(Some("only with --all".into()), |_| None);
+    match all.or_else(machine::obstacle) {
+        Some(reason) => eprintln!("skipped: {test} on Debian's kernel: {reason}"),
+        None => machine::repeat_test(SecurityModule::AppArmor, test).unwrap(),
+    }
+}
+
+#[test]
+fn runc_agrees_on_debians_kernel() {
+    below_debians_kernel("runc_agrees");
+}
+
+#[test]
+fn crun_agrees_on_debians_kernel() {
+    below_debians_kernel("crun_agrees");
 }

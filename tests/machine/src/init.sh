@@ -38,8 +38,8 @@ exec $b switch_root /root /bin/sh -c '
     export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/machine
     cd /machine
     sh ./job < /dev/null
-    printf "\n%s %d\n" "$0" $?
+    printf "\n%s %d\n" "$1" $?
     sync
     echo o > /proc/sysrq-trigger
-    sleep 60
-' "$END"
+    while :; do :; done
+' sh "$END"
