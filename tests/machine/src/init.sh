@@ -23,6 +23,10 @@ $b mkdir -p /root/dev/pts /root/dev/shm /root/dev/mqueue
 $b mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /root/dev/pts
 $b mount -t tmpfs tmpfs /root/dev/shm
 $b mount -t mqueue mqueue /root/dev/mqueue
+$b ln -s /proc/self/fd /root/dev/fd
+for number in 0:stdin 1:stdout 2:stderr; do
+    $b ln -s /proc/self/fd/${number%:*} /root/dev/${number#*:}
+done
 $b mount -t tmpfs tmpfs /root/run
 $b mount -t securityfs securityfs /root/sys/kernel/security
 $b mount -t cgroup2 cgroup2 /root/sys/fs/cgroup

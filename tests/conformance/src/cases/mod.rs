@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod hooks;
+mod labels;
 mod life;
 mod mounts;
 mod namespaces;
@@ -14,6 +15,7 @@ use crate::Case;
 pub(crate) const ALL: &[&[Case]] = &[
     cgroups::CASES,
     hooks::CASES,
+    labels::CASES,
     life::CASES,
     mounts::CASES,
     namespaces::CASES,

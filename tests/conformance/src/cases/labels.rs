@@ -1,0 +1,79 @@
+//! Confinement by AppArmor, where the kernel has it and `apparmor_parser` (package apparmor) is there.
+
+use crate::{Bundle, Runtime, expect, expect_part};
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+
+super::cases!(an_apparmor_profile_confines, an_unknown_apparmor_profile_is_refused);
+
+const PARSER: &str = "/usr/sbin/apparmor_parser";
+
+/// A profile in the kernel, removed when dropped. It allows all but one file.
+struct Profile {
+    name: String,
+    file: tempfile::NamedTempFile,
+}
+
+impl Profile {
+    /// None where there is no AppArmor.
+    fn load() -> Result<Option<Self>, String> {
+        if !Path::new("/sys/kernel/security/apparmor/profiles").exists()
+            || !Path::new(PARSER).exists()
+        {
+            return Ok(None);
+        }
+        let file = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
+        let name = format!("conformance-{}", std::process::id());
+        let rules = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
+        let text = format!(
+            "profile {name} flags=(attach_disconnected) {{\n{rules}\ndeny /etc/secret rwklx,\n}}\n"
+        );
+        std::fs::write(file.path(), text).map_err(|e| e.to_string())?;
+        let profile = Self { name, file };
+        profile.parser("--replace").map(|()| Some(profile))
+    }
+
+    fn parser(&self, what: &str) -> Result<(), String> {
+        let mut command = Command::new(PARSER);
+        let command = command.args([what, "--skip-cache", "--quiet"]).arg(self.file.path());
+        let output = command.output().map_err(|e| e.to_string())?;
+        let said = || String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(format!("{PARSER}: {}", said())) }
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        let _ = self.parser("--remove");
+    }
+}
+
+fn an_apparmor_profile_confines(runtime: &Runtime) -> Result<(), String> {
+    let Some(profile) = Profile::load()? else { return Ok(()) };
+    let script = "cat /proc/self/attr/current; cat /etc/secret 2>/dev/null || echo refused; \
+                  cat /etc/passwd >/dev/null && sleep 1000";
+    let mut bundle = Bundle::new(runtime, script)?;
+    std::fs::write(bundle.rootfs().join("etc/secret"), "secret\n").map_err(|e| e.to_string())?;
+    bundle.set("/process/apparmorProfile", json!(profile.name));
+    bundle.start()?;
+    let label = format!("{} (enforce)", profile.name);
+    bundle.wait_for_output("refused\n")?;
+    expect("output", bundle.output(), format!("{label}\nrefused\n"))?;
+    let outcome = bundle.exec(&[], &["cat", "/proc/self/attr/current"])?;
+    expect("label of exec", outcome.stdout.trim(), label.as_str())
+}
+
+fn an_unknown_apparmor_profile_is_refused(runtime: &Runtime) -> Result<(), String> {
+    if Profile::load()?.is_none() {
+        return Ok(());
+    }
+    let mut bundle = Bundle::new(runtime, "echo ran")?;
+    bundle.set("/process/apparmorProfile", json!("conformance-of-nobody"));
+    let outcome = bundle.run()?;
+    if outcome.code == 0 || outcome.stdout.contains("ran") {
+        return Err(format!("expected a refusal, got {outcome:?}"));
+    }
+    expect_part("message", &outcome.stderr.to_lowercase(), "apparmor")?;
+    bundle.expect_nothing_left()
+}
