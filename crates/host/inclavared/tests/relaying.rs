@@ -6,10 +6,14 @@ use common::hello::{BOUND, bound_hello, hello};
 use common::{Relay, connect, container, echo, program, read, rest};
 use rustls::version::{TLS12, TLS13};
 use sha2::{Digest as _, Sha256};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
+
+/// vsock's loopback (vsock(7)).
+const VMADDR_CID_LOCAL: u32 = 1;
 
 /// More than sockets and pipes hold together.
 const MUCH: usize = 24 << 20;
@@ -80,6 +84,42 @@ fn the_container_gets_every_byte_as_it_came_and_so_does_the_verifier() {
         assert_eq!(verifier.join().unwrap(), <[u8; 32]>::from(Sha256::digest(noise(2))));
     }
     assert_eq!(relay.metric("bytes_total{direction=\"out\"}"), 4 * MUCH as u64);
+}
+
+/// vsock has no loopback on most hosts: in a machine with Debian's kernel, with `--all`.
+#[test]
+fn vsock_leads_to_the_relay_and_on() {
+    let name = "vsock_leads_to_the_relay_and_on";
+    if machine::is_inside() {
+        return relay_by_vsock();
+    }
+    let all =
+        std::env::var_os("INCLAVARE_TEST_ALL").map_or(Some("only with --all".into()), |_| None);
+    match all.or_else(machine::obstacle) {
+        Some(reason) => eprintln!("skipped: {name}: {reason}"),
+        None => machine::repeat_test(machine::SecurityModule::AppArmor, name).unwrap(),
+    }
+}
+
+fn relay_by_vsock() {
+    let at = |port| SockAddr::vsock(VMADDR_CID_LOCAL, port);
+    let socket = || Socket::new(Domain::VSOCK, Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&at(7001)).unwrap();
+    listener.listen(8).unwrap();
+    let relay = Relay::start(&["--listen=vsock:1:7000", "--container=web=vsock:1:7001"]);
+    let hello = bound_hello("web");
+    let (sent, all) = (vec![hello.clone(), noise(1)], [&hello[..], &noise(1)].concat());
+    let stream = socket();
+    stream.connect(&at(7000)).unwrap();
+    let end = |it: &Socket| it.shutdown(Shutdown::Write).unwrap();
+    let verifier = thread::spawn(move || exchange(stream.try_clone().unwrap(), stream, sent, end));
+    let container = listener.accept().unwrap().0;
+    let received =
+        exchange(container.try_clone().unwrap(), container, pieces(&noise(2), 100_000), end);
+    assert_eq!(received, <[u8; 32]>::from(Sha256::digest(&all)));
+    assert_eq!(verifier.join().unwrap(), <[u8; 32]>::from(Sha256::digest(noise(2))));
+    assert_eq!(relay.metric("relayed_total"), 1);
 }
 
 #[test]
