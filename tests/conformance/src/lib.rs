@@ -36,6 +36,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("crun", "impossible_combinations_are_refused", "a relative directory is taken"),
     ("crun", "bad_ids_are_refused", "an id with blanks is taken"),
     ("crun", "an_unknown_apparmor_profile_is_refused", "1.8.1 names a file, not AppArmor"),
+    ("crun", "a_mount_label_without_selinux_is_refused", "ignored"),
     ("runc", "hooks_run_in_order_with_the_state", "poststart sees created (mended after 1.5.1)"),
     ("runc", "only_standard_descriptors_are_open", "1.1.5 leaves one open"),
     ("runc", "signals_are_not_blocked_or_ignored", "ignored signals are inherited"),

@@ -1,6 +1,6 @@
-//! The labels that AppArmor and SELinux give a process at its next `execve`.
+//! The labels that AppArmor and SELinux give a process at its next `execve`, and SELinux a mount.
 //!
-//! The kernel takes them from the process itself, through files below `/proc`. Those are opened while `/proc` is
+//! The kernel takes those of a process from itself, through files below `/proc`. Those are opened while `/proc` is
 //! the host's: an image can put ordinary files in their place, which would swallow the label (CVE-2025-52881). They
 //! are written last of what needs full rights. A label that this kernel cannot give is refused: somebody relies
 //! on it.
@@ -12,6 +12,7 @@ use std::path::Path;
 
 const APPARMOR: &str = "process.apparmorProfile";
 const SELINUX: &str = "process.selinuxLabel";
+const SELINUX_FS: &str = "/sys/fs/selinux";
 
 /// Files that are open, with what is written to them.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ impl Labels {
             &Place {
                 attributes: Path::new("/proc/thread-self/attr"),
                 modules: Path::new("/sys/module"),
-                selinux: Path::new("/sys/fs/selinux"),
+                selinux: Path::new(SELINUX_FS),
                 file_system: Some(PROC_SUPER_MAGIC),
             },
         )
@@ -101,6 +102,20 @@ impl Place<'_> {
             _ => Ok(opened),
         }
     }
+}
+
+/// The option that labels everything on a mount; none for the empty label.
+///
+/// # Errors
+/// [`Error::Unsupported`] where the kernel has no SELinux: it would refuse the option without saying why.
+pub(crate) fn mount_context(label: &str) -> Result<Option<String>> {
+    if label.is_empty() {
+        return Ok(None);
+    }
+    if !Path::new(SELINUX_FS).join("enforce").exists() {
+        return Err(missing("linux.mountLabel", "SELinux", label));
+    }
+    Ok(Some(format!("context=\"{label}\"")))
 }
 
 fn missing(field: &str, module: &str, label: &str) -> Error {

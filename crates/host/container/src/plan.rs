@@ -82,10 +82,7 @@ pub(crate) fn root(
     let mut mounts = Vec::with_capacity(spec.mounts.len());
     let mut cgroup = None;
     let mut is_dev_bound = false;
-    // Without SELinux there are no labels, as crun has it; the kernel would refuse the option.
-    let label = (!spec.linux.mount_label.is_empty()
-        && Path::new("/sys/fs/selinux/enforce").exists())
-    .then(|| format!("context=\"{}\"", spec.linux.mount_label));
+    let label = crate::labels::mount_context(&spec.linux.mount_label)?;
     for (index, mount) in spec.mounts.iter().enumerate() {
         let mut options = options::Options::parse(&mount.options);
         if mount.kind == "bind" {

@@ -1,11 +1,17 @@
-//! Confinement by AppArmor, where the kernel has it and `apparmor_parser` (package apparmor) is there.
+//! Labels of the kernel's security modules. AppArmor's are given where the kernel has it and `apparmor_parser`
+//! (package apparmor) is there; SELinux's are refused where the kernel has it not.
 
 use crate::{Bundle, Runtime, expect, expect_part};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 
-super::cases!(an_apparmor_profile_confines, an_unknown_apparmor_profile_is_refused);
+super::cases!(
+    an_apparmor_profile_confines,
+    an_unknown_apparmor_profile_is_refused,
+    a_process_label_without_selinux_is_refused,
+    a_mount_label_without_selinux_is_refused,
+);
 
 const PARSER: &str = "/usr/sbin/apparmor_parser";
 
@@ -75,5 +81,26 @@ fn an_unknown_apparmor_profile_is_refused(runtime: &Runtime) -> Result<(), Strin
         return Err(format!("expected a refusal, got {outcome:?}"));
     }
     expect_part("message", &outcome.stderr.to_lowercase(), "apparmor")?;
+    bundle.expect_nothing_left()
+}
+
+fn a_process_label_without_selinux_is_refused(runtime: &Runtime) -> Result<(), String> {
+    refused_without_selinux(runtime, "/process/selinuxLabel")
+}
+
+fn a_mount_label_without_selinux_is_refused(runtime: &Runtime) -> Result<(), String> {
+    refused_without_selinux(runtime, "/linux/mountLabel")
+}
+
+fn refused_without_selinux(runtime: &Runtime, pointer: &str) -> Result<(), String> {
+    if Path::new("/sys/fs/selinux/enforce").exists() {
+        return Ok(());
+    }
+    let mut bundle = Bundle::new(runtime, "echo ran")?;
+    bundle.set(pointer, json!("system_u:object_r:container_file_t:s0"));
+    let outcome = bundle.run()?;
+    if outcome.code == 0 || outcome.stdout.contains("ran") {
+        return Err(format!("expected a refusal, got {outcome:?}"));
+    }
     bundle.expect_nothing_left()
 }
