@@ -24,17 +24,26 @@ in_both_modes!(
 fn two_threads_run_and_a_busy_tcs_is_refused(mode: Mode) {
     let toy = Toy::new(mode, 2);
     toy.poke(0, gs::ACTION, action::RELEASE);
+    let busy = Exit::Exception { leaf: 2, vector: 13, error_code: 0, address: 0 };
     thread::scope(|scope| {
-        let spinning = scope.spawn(|| toy.done(0, command::SPIN, [0; 4]));
-        let busy = loop {
-            // Until the other thread is in, this one takes the TCS for a moment.
+        // Each thread may find the other in: the one that is to stay tries until it is in, the one that
+        // probes takes the TCS for a moment.
+        let spinning = scope.spawn(|| {
+            loop {
+                match toy.run_counted(0, command::SPIN, [0; 4]).0 {
+                    Exit::Eexit(registers) => break registers,
+                    other => assert_eq!(other, busy),
+                }
+            }
+        });
+        loop {
             let add = PassedRegisters { rdi: command::ADD, ..PassedRegisters::default() };
             match toy.enter(tcs(0), EntryLeaf::Enter, add) {
-                Exit::Eexit(_) => thread::yield_now(),
-                other => break other,
+                Exit::Eexit(_) => assert!(!spinning.is_finished(), "it ends by a kick only"),
+                other => break assert_eq!(other, busy),
             }
-        };
-        assert_eq!(busy, Exit::Exception { leaf: 2, vector: 13, error_code: 0, address: 0 });
+            thread::yield_now();
+        }
         for i in 0..1000 {
             assert_eq!(toy.done(1, command::ADD, [i, 1, 0, 0]).rsi, i + 1);
         }
