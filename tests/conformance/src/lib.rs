@@ -8,6 +8,7 @@
 mod bundle;
 mod cases;
 mod runtime;
+mod selinux;
 
 pub use bundle::Bundle;
 pub use runtime::{Outcome, Runtime};

@@ -1,6 +1,6 @@
 //! All cases on rune, and that nothing is left when they end: with the cgroups that this host has and, with
 //! `--all`, with nothing but v1, with nothing but v2, and in a machine with Debian's kernel, where v2 has all
-//! controllers and AppArmor is there.
+//! controllers and either AppArmor or SELinux decides besides.
 
 use conformance::{Runtime, cases, obstacle};
 use machine::SecurityModule;
@@ -56,9 +56,8 @@ fn rune_conforms_with_v1_alone() {
     }
 }
 
-#[test]
-fn rune_conforms_on_debians_kernel() {
-    let name = "rune_conforms_on_debians_kernel";
+/// Repeats the calling test in a machine; there, all cases.
+fn check_in_a_machine(name: &str, module: SecurityModule) {
     if is_skipped(name, true) {
         return;
     }
@@ -67,8 +66,18 @@ fn rune_conforms_on_debians_kernel() {
     }
     match machine::obstacle() {
         Some(reason) => eprintln!("skipped: {name}: {reason}"),
-        None => machine::repeat_test(SecurityModule::AppArmor, name).unwrap(),
+        None => machine::repeat_test(module, name).unwrap(),
     }
+}
+
+#[test]
+fn rune_conforms_on_debians_kernel() {
+    check_in_a_machine("rune_conforms_on_debians_kernel", SecurityModule::AppArmor);
+}
+
+#[test]
+fn rune_conforms_below_selinux() {
+    check_in_a_machine("rune_conforms_below_selinux", SecurityModule::Selinux);
 }
 
 /// Where the v1 controllers are taken, v2 has none of them: groups, devices, freezing and killing are there,

@@ -29,6 +29,7 @@ for number in 0:stdin 1:stdout 2:stderr; do
 done
 $b mount -t tmpfs tmpfs /root/run
 $b mount -t securityfs securityfs /root/sys/kernel/security
+[ ! -d /root/sys/fs/selinux ] || $b mount -t selinuxfs selinuxfs /root/sys/fs/selinux
 $b mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 for controller in $($b cat /root/sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" > /root/sys/fs/cgroup/cgroup.subtree_control

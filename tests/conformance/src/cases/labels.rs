@@ -1,7 +1,9 @@
 //! Labels of the kernel's security modules. AppArmor's are given where the kernel has it and `apparmor_parser`
-//! (package apparmor) is there; SELinux's are refused where the kernel has it not.
+//! (package apparmor) is there; SELinux's where a [policy](selinux) may be loaded, and are refused where the
+//! kernel has it not.
 
-use crate::{Bundle, Runtime, expect, expect_part};
+use crate::{Bundle, Runtime, expect, expect_part, selinux};
+use rustix::fs::{XattrFlags, setxattr};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -9,6 +11,9 @@ use std::process::Command;
 super::cases!(
     an_apparmor_profile_confines,
     an_unknown_apparmor_profile_is_refused,
+    a_process_label_confines,
+    an_unknown_process_label_is_refused,
+    a_mount_label_is_that_of_its_files,
     a_process_label_without_selinux_is_refused,
     a_mount_label_without_selinux_is_refused,
 );
@@ -84,6 +89,63 @@ fn an_unknown_apparmor_profile_is_refused(runtime: &Runtime) -> Result<(), Strin
     bundle.expect_nothing_left()
 }
 
+fn a_process_label_confines(runtime: &Runtime) -> Result<(), String> {
+    if !selinux::is_enforced()? {
+        return Ok(());
+    }
+    let script = "cat /proc/self/attr/current; echo; cat /etc/secret 2>/dev/null || echo refused; \
+                  cat /etc/passwd >/dev/null && sleep 1000";
+    let mut bundle = Bundle::new(runtime, script)?;
+    let secret = bundle.rootfs().join("etc/secret");
+    std::fs::write(&secret, "secret\n").map_err(|e| e.to_string())?;
+    label(&secret, selinux::SECRET)?;
+    bundle.set("/process/selinuxLabel", json!(selinux::CONTAINER));
+    bundle.start()?;
+    bundle.wait_for_output("refused\n")?;
+    // The kernel ends a label with a zero byte.
+    let output = bundle.output().replace('\0', "");
+    expect("output", output, format!("{}\nrefused\n", selinux::CONTAINER))?;
+    let label_of = |options: &[&str]| {
+        let outcome = bundle.exec(options, &["cat", "/proc/self/attr/current"])?;
+        Ok::<_, String>(outcome.stdout.trim_end_matches('\0').to_owned())
+    };
+    expect("label of exec", label_of(&[])?, selinux::CONTAINER.into())?;
+    expect("label asked for", label_of(&["--process-label", selinux::BASE])?, selinux::BASE.into())
+}
+
+fn label(file: &Path, label: &str) -> Result<(), String> {
+    setxattr(file, "security.selinux", label.as_bytes(), XattrFlags::empty())
+        .map_err(|e| format!("label {}: {e}", file.display()))
+}
+
+fn an_unknown_process_label_is_refused(runtime: &Runtime) -> Result<(), String> {
+    if !selinux::is_enforced()? {
+        return Ok(());
+    }
+    let mut bundle = Bundle::new(runtime, "echo ran")?;
+    bundle.set("/process/selinuxLabel", json!("base_u:base_r:nobody_t"));
+    let outcome = bundle.run()?;
+    if outcome.code == 0 || outcome.stdout.contains("ran") {
+        return Err(format!("expected a refusal, got {outcome:?}"));
+    }
+    bundle.expect_nothing_left()
+}
+
+fn a_mount_label_is_that_of_its_files(runtime: &Runtime) -> Result<(), String> {
+    if !selinux::is_enforced()? {
+        return Ok(());
+    }
+    let script = "grep ' /mnt ' /proc/self/mountinfo | grep -o 'context=[a-z_:]*'; \
+                  echo x > /mnt/file; cat /mnt/file || echo refused";
+    let mut bundle = Bundle::new(runtime, script)?;
+    bundle.set("/process/selinuxLabel", json!(selinux::CONTAINER));
+    bundle.set("/linux/mountLabel", json!(selinux::SECRET));
+    let options = json!(["nosuid", "mode=1777"]);
+    bundle.push("/mounts", json!({"destination": "/mnt", "type": "tmpfs", "options": options}));
+    let outcome = bundle.run()?;
+    expect("output", outcome.stdout.as_str(), &format!("context={}\nrefused\n", selinux::SECRET))
+}
+
 fn a_process_label_without_selinux_is_refused(runtime: &Runtime) -> Result<(), String> {
     refused_without_selinux(runtime, "/process/selinuxLabel")
 }
@@ -93,7 +155,7 @@ fn a_mount_label_without_selinux_is_refused(runtime: &Runtime) -> Result<(), Str
 }
 
 fn refused_without_selinux(runtime: &Runtime, pointer: &str) -> Result<(), String> {
-    if Path::new("/sys/fs/selinux/enforce").exists() {
+    if selinux::is_there() {
         return Ok(());
     }
     let mut bundle = Bundle::new(runtime, "echo ran")?;
