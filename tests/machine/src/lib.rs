@@ -12,6 +12,9 @@
 
 mod boot;
 mod initrd;
+mod systemd;
+
+pub use systemd::{Manager, repeat_test_below};
 
 use fixtures::Error;
 use std::path::Path;
@@ -82,7 +85,12 @@ pub fn repeat_test(module: SecurityModule, name: &str) -> Result<(), Error> {
         "INCLAVARE_TEST_ALL=1 '{}' '{name}' --exact --nocapture --test-threads 1",
         program.display()
     );
-    let outcome = run(module, &script, Duration::from_secs(40 * 60))?;
+    repeat_by(module, name, &script)
+}
+
+/// Runs a script that runs one test and ends as it does.
+fn repeat_by(module: SecurityModule, name: &str, script: &str) -> Result<(), Error> {
+    let outcome = run(module, script, Duration::from_secs(40 * 60))?;
     if outcome.code == 0 && outcome.output.contains("test result: ok. 1 passed") {
         return Ok(());
     }
