@@ -2,13 +2,14 @@
 //!
 //! Everything runs in a mount namespace of its own where the cgroup2 tree of a hybrid host is covered, which
 //! crun refuses, and where containers' state lies in memory, as `/run` does. CPU is that of the runtime's
-//! processes and of the containers' first ones, which come to this program as their subreaper; it is counted
-//! in clock ticks of 10 ms, so that a sample is many containers. Removing a network namespace is work of the
-//! kernel's own threads and counts for nobody.
+//! processes and of the containers' first ones, which come to this program as their subreaper. Removing a network
+//! namespace is work of the kernel's own threads and counts for nobody.
 
 use super::figure::{Figure, Target, median};
 use crate::run::{Result, cargo, pass, root, target};
 use conformance::{Bundle, Runtime, obstacle};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -309,14 +310,12 @@ fn sample(step: impl Fn() -> Result<()>) -> Result<Sample> {
     Ok(Sample { wall_ms, cpu_ms: (children_cpu_ms()? - cpu) / EACH as f64 })
 }
 
-/// CPU of the children that were waited for, with theirs.
+/// CPU of the children that were waited for, with theirs: getrusage(2) has it to the microsecond.
 fn children_cpu_ms() -> Result<f64> {
-    let text = std::fs::read_to_string("/proc/self/stat")
-        .map_err(|error| format!("read /proc/self/stat: {error}"))?;
-    // After the name, which may hold blanks: cutime and cstime are fields 16 and 17 of proc(5), in ticks.
-    let rest = text.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks = rest.split(' ').skip(13).take(2).filter_map(|field| field.parse::<f64>().ok());
-    Ok(ticks.sum::<f64>() * 1e3 / rustix::param::clock_ticks_per_second() as f64)
+    let usage =
+        getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| format!("getrusage: {error}"))?;
+    let ms = |time: TimeVal| time.tv_sec() as f64 * 1e3 + time.tv_usec() as f64 / 1e3;
+    Ok(ms(usage.user_time()) + ms(usage.system_time()))
 }
 
 /// Runs a command with its streams on /dev/null. It must succeed.
