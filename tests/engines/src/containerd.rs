@@ -20,10 +20,36 @@ impl Containerd {
     /// # Errors
     /// It does not come up: with its log.
     pub fn start(release: Release) -> Result<Self, String> {
+        let file = "/etc/containerd/config.toml";
+        Self::start_with(release, &[(file, crate::host::documented(file))])
+    }
+
+    /// Starts it with these files, each a path and a text.
+    ///
+    /// # Errors
+    /// It does not come up: with its log.
+    pub(crate) fn start_with(release: Release, files: &[(&str, &str)]) -> Result<Self, String> {
         let host = Host::new(release.programs()?.as_deref())?;
-        host.configure("/etc/containerd/config.toml")?;
-        host.daemon("containerd", &["containerd"], &["ctr", "version"])?;
-        Ok(Self { host })
+        for (path, text) in files {
+            host.write(path, text)?;
+        }
+        let containerd = Self { host };
+        containerd.serve()?;
+        Ok(containerd)
+    }
+
+    fn serve(&self) -> Result<(), String> {
+        self.host.daemon("containerd", &["containerd"], &["ctr", "version"])
+    }
+
+    /// Kills the daemon, as a crash does, and starts it again. Containers and their shims go on.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn crash_and_restart(&self) -> Result<(), String> {
+        let kill = "pkill -KILL -x containerd; while pgrep -x containerd; do sleep 0.1; done";
+        let _ = self.host.run(&["sh", "-c", kill]);
+        self.serve()
     }
 
     /// The machine that it runs on.

@@ -56,6 +56,12 @@ impl Host {
         if installed.code == 0 { Ok(host) } else { Err(installed.stderr) }
     }
 
+    /// A path of this host, as the machine reaches it.
+    #[must_use]
+    pub fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.pid))
+    }
+
     /// A command on this host.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
@@ -121,9 +127,7 @@ impl Host {
     /// # Panics
     /// The page has no such block.
     pub fn configure(&self, file: &str) -> Result<(), String> {
-        let page = include_str!("../../../docs/engines.md");
-        let named = page.find(&format!("`{file}`")).unwrap_or_else(|| panic!("{file}"));
-        self.write(file, block(&page[named..]))
+        self.write(file, documented(file))
     }
 
     /// Writes a file on this host.
@@ -167,11 +171,13 @@ impl Drop for Host {
     }
 }
 
-/// The first fenced block of a text.
-pub(crate) fn block(text: &str) -> &str {
-    let fenced = text.split_once("```").and_then(|(_, rest)| rest.split_once('\n'));
+/// The first fenced block of `docs/engines.md` after a word in backquotes, such as a file's path.
+pub(crate) fn documented(word: &str) -> &'static str {
+    let page = include_str!("../../../docs/engines.md");
+    let named = page.split_once(&format!("`{word}`"));
+    let fenced = named.and_then(|(_, rest)| rest.split_once("```")?.1.split_once('\n'));
     let inside = fenced.and_then(|(_, rest)| rest.split_once("```"));
-    inside.map(|(inside, _)| inside).expect("docs/engines.md has the block")
+    inside.map(|(inside, _)| inside).unwrap_or_else(|| panic!("docs/engines.md: {word}"))
 }
 
 /// A cgroup hierarchy of the machine.

@@ -9,9 +9,24 @@ use std::path::{Path, PathBuf};
 /// It cannot be made.
 #[must_use]
 pub fn busybox(directory: &Path) -> PathBuf {
+    archive(directory, "busybox:test", &["sh"])
+}
+
+/// An archive of `pause:test`, whose process holds a pod: it sleeps, collects orphans and ends when asked to.
+///
+/// # Panics
+/// It cannot be made.
+#[must_use]
+pub fn pause(directory: &Path) -> PathBuf {
+    let script = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait; done";
+    archive(directory, "pause:test", &["sh", "-c", script])
+}
+
+/// busybox under a name, with a command.
+fn archive(directory: &Path, name: &str, command: &[&str]) -> PathBuf {
     let tree = fixtures::busybox_tree().unwrap_or_else(|error| panic!("{error}"));
-    let file = directory.join("busybox.tar");
-    write_docker_archive(&Image::new("busybox:test", tree, &["sh"]), &file)
+    let file = directory.join(name.replace(':', "-")).with_extension("tar");
+    write_docker_archive(&Image::new(name, tree, command), &file)
         .unwrap_or_else(|error| panic!("{error}"));
     file
 }

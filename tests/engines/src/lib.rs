@@ -12,13 +12,15 @@
 //! |---|---|
 //! | `docker` | run, exec, logs, stop, restart policies, limits and OOM, volumes, published ports, `--init`, networks of several containers, users and rights, build, restart of the daemon |
 //! | `containerd` | runc's shim with `BinaryName`: run, exec, pause, metrics, kill, limits |
+//! | `cri` | containerd as a kubelet asks it, rune as the handler: pods and containers from creation to removal, exec, logs, shared namespaces, limits and OOM, rights, restart of the daemon |
 //! | `podman` | run, exec, logs, stop, restart, OOM, volumes, ports, `--init`, pods |
-//! | `enclaves` | an image that carries its signed enclave, through all three |
+//! | `enclaves` | an image that carries its signed enclave, through all of them |
 //!
-//! Not covered: CRI (Debian has no `crictl`), systemd's cgroup manager, rootless engines.
+//! Not covered: a kubelet itself, systemd's cgroup manager, rootless engines.
 #![forbid(unsafe_code)]
 
 mod containerd;
+mod cri;
 mod docker;
 mod host;
 mod image;
@@ -26,9 +28,10 @@ mod packages;
 mod podman;
 
 pub use containerd::Containerd;
+pub use cri::{Cri, Shared, Status, Wish};
 pub use docker::Docker;
 pub use host::Host;
-pub use image::{busybox, enclave};
+pub use image::{busybox, enclave, pause};
 pub use packages::{Release, obstacle};
 pub use podman::Podman;
 
