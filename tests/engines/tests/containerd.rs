@@ -131,10 +131,16 @@ fn mounts_directory_and_rights(containerd: &Containerd) -> Result<(), String> {
 }
 
 fn a_terminal_is_connected(containerd: &Containerd) -> Result<(), String> {
-    // ctr wants a terminal of its own for it.
-    let ctr = format!("ctr run --rm -t --runc-binary /usr/local/bin/rune {IMAGE} terminal tty");
-    let got = containerd.host().run(&["script", "-qec", &ctr, "/dev/null"]);
-    holds(&got.expect(0)?, "/dev/pts/0")
+    // ctr wants a terminal of its own for it, and loses the output of what ends while it attaches, below runc too.
+    let script = "mkdir -p /run/seen; script -qec \"$0\" /dev/null >/run/seen/said & \
+                  until grep -q /dev/pts/0 /run/seen/said; do sleep 0.1; done; \
+                  touch /run/seen/go; wait $!";
+    let ctr = format!(
+        "ctr run --rm -t --runc-binary /usr/local/bin/rune \
+         --mount type=bind,src=/run/seen,dst=/tmp,options=rbind {IMAGE} terminal \
+         sh -c 'tty; until [ -e /tmp/go ]; do sleep 0.1; done; exit 6'"
+    );
+    containerd.host().run(&["sh", "-c", script, &ctr]).expect(6).map(drop)
 }
 
 fn the_documented_handler_is_read(containerd: &Containerd) -> Result<(), String> {
