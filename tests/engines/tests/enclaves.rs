@@ -2,7 +2,10 @@
 //!
 //! The policy changes the command line, so that an engine which asks for the source's is refused.
 
-use engines::{Containerd, Docker, Expect, Podman, Release, enclave, eventually, holds, obstacle};
+use engines::{
+    Containerd, Cri, Docker, Expect, Podman, Release, Shared, Wish, enclave, eventually, holds,
+    obstacle,
+};
 use std::path::Path;
 
 const IMAGE: &str = "busybox:enclave";
@@ -112,6 +115,45 @@ fn on_containerd() {
     holds(&removed.stderr, "non-zero exit code 3\"").unwrap();
     containerd.clean();
     containerd.host().expect_nothing_left(&["*/default/*"]).unwrap();
+}
+
+#[test]
+fn in_a_pod() {
+    if let Some(reason) = obstacle(Cri::PACKAGES) {
+        return eprintln!("skipped: enclaves in a pod: {reason}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cri = Cri::start(Release::Installed).unwrap_or_else(|error| panic!("{error}"));
+    cri.load(&archive(directory.path())).unwrap();
+    let pod = cri.run_pod(Shared::default()).unwrap();
+    let wish = Wish { image: "docker.io/library/busybox:enclave", ..Wish::default() };
+
+    let stays = cri.create(&pod, "stays", Wish { environment: &[("STAY", "1")], ..wish }).unwrap();
+    cri.start_container(&stays).unwrap();
+    let said = || {
+        let log = cri.log(&pod, "stays").unwrap_or_else(|error| error);
+        let words: Vec<&str> = log.lines().filter_map(|line| line.split(' ').nth(3)).collect();
+        words.join("\n")
+    };
+    eventually(SAID, said).unwrap();
+    let beside = cri.exec(&stays, &["/bin/echo", "beside"], 0).unwrap();
+    beside.expect_output(0, "beside").unwrap();
+    // A refusal is the runtime's: there is no process whose exit code could be told.
+    let refused = cri.exec(&stays, &["sh", "-c", "echo in"], 0);
+    assert!(!matches!(&refused, Ok(outcome) if outcome.code == 0), "{refused:?}");
+    cri.stop(&stays, 30).unwrap();
+    let status = cri.status(&stays).unwrap();
+    assert_eq!((status.state, status.exit_code), ("exited", 3));
+
+    let other = Wish { command: &["sh", "-c", "echo other"], ..wish };
+    let other = cri.create(&pod, "other", other).unwrap();
+    cri.start_container(&other).unwrap();
+    let code = || cri.status(&other).map_or(0, |status| status.exit_code).to_string();
+    eventually("125", code).unwrap();
+    let log = cri.log(&pod, "other").unwrap();
+    ["argv[2]", "expected", "echo other"].iter().for_each(|part| holds(&log, part).unwrap());
+    cri.clean();
+    cri.containerd().host().expect_nothing_left(&["*/k8s.io/*"]).unwrap();
 }
 
 #[test]
