@@ -72,6 +72,8 @@ targets! {
     session_claims: |bytes| rats_tls::claims::Claims::decode(bytes).is_ok();
     compat_evidence: |bytes| rats_tls::compat::decode_evidence(bytes).is_ok();
     client_hello: |bytes| inclavared::hello::fuzz(bytes);
+    hop_json: rats_tls::hop::fuzz_json;
+    hop_reply: rats_tls::hop::fuzz_reply;
     legacy_certificate: |bytes| rats_tls::compat::Legacy::find(bytes).is_some();
     bus_message: container::fuzz_bus;
     route_answer: container::fuzz_route;

@@ -28,7 +28,8 @@ pub use dcap::{certificate, collateral, crl, pck_extension, policy, qe_identity,
 pub(crate) use dcap::{is_certificate, is_collateral, is_policy, is_qe_identity, is_tcb_info};
 pub(crate) use session::feed;
 pub use session::{
-    client_hello, compat_evidence, legacy_certificate, session_claims, session_frames,
+    client_hello, compat_evidence, hop_json, hop_reply, legacy_certificate, session_claims,
+    session_frames,
 };
 
 /// SGXS streams.

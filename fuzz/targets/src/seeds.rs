@@ -34,7 +34,8 @@ pub(crate) use dcap::{
     certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info,
 };
 pub(crate) use session::{
-    client_hello, compat_evidence, legacy_certificate, session_claims, session_frames,
+    client_hello, compat_evidence, hop_json, hop_reply, legacy_certificate, session_claims,
+    session_frames,
 };
 
 pub(crate) fn sgxs() -> Vec<Vec<u8>> {

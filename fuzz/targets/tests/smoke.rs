@@ -59,6 +59,6 @@ tests! {
     hostcall_request hostcall_reply host_quote bound_record snp_report snp_key snp_table ear_token
     aesm_request aesm_reply
     quote certificate pck_extension crl tcb_info qe_identity collateral policy
-    session_frames session_claims compat_evidence client_hello legacy_certificate
+    session_frames session_claims compat_evidence client_hello hop_json hop_reply legacy_certificate
     bus_message route_answer container_config container_state cgroup_mounts seccomp_profile compiled_filter
 }

@@ -46,6 +46,7 @@ pub mod hex;
 pub mod local;
 pub mod policy;
 pub mod quote;
+pub mod relayed;
 pub mod snp;
 pub mod tcb;
 pub mod time;

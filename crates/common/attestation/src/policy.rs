@@ -30,6 +30,8 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 pub struct Policy {
     /// How evidence must be tied to the session that it arrives in.
     pub level: Level,
+    /// At [`Level::HopByHop`]: SHA-256 of the SubjectPublicKeyInfo of each inclavared that is trusted.
+    pub inclavared: Vec<[u8; 32]>,
     /// SHA-256 of the DER of every trust anchor that may be used, each alone.
     pub roots: Vec<[u8; 32]>,
     /// Which TEEs are allowed; any one of these.
@@ -68,6 +70,8 @@ pub enum Level {
     Bound,
     /// `compat`: evidence in the TLS certificate, which can be relayed once a TLS key leaks.
     Compat,
+    /// `hop-by-hop`: no evidence, but the word of an inclavared that says that it has verified some.
+    HopByHop,
 }
 
 impl fmt::Display for Level {
@@ -75,6 +79,7 @@ impl fmt::Display for Level {
         f.write_str(match self {
             Self::Bound => "bound",
             Self::Compat => "compat",
+            Self::HopByHop => "hop-by-hop",
         })
     }
 }
@@ -161,6 +166,15 @@ pub enum PolicyError {
         /// What is wrong.
         error: HexError,
     },
+    /// A key that the level needs and that is not there, or one of which nothing can be seen at the level.
+    Level {
+        /// The key.
+        key: &'static str,
+        /// The level.
+        level: Level,
+        /// Whether it is there.
+        is_there: bool,
+    },
     /// A list that must name something and is empty.
     Empty {
         /// The key.
@@ -185,6 +199,12 @@ impl fmt::Display for PolicyError {
             }
             Self::Toml(error) => write!(f, "policy: {error}"),
             Self::Hex { key, error } => write!(f, "policy: {key}: {error}"),
+            Self::Level { key, level, is_there: true } => {
+                write!(f, "policy: {key}: expected none at level {level}, got one")
+            }
+            Self::Level { key, level, is_there: false } => {
+                write!(f, "policy: {key}: expected one at level {level}, got none")
+            }
             Self::Empty { key } => {
                 write!(f, "policy: {key}: expected at least one value, got none")
             }
@@ -204,6 +224,7 @@ impl Policy {
     pub fn strict(root: [u8; 32]) -> Self {
         Self {
             level: Level::Bound,
+            inclavared: Vec::new(),
             roots: alloc::vec![root],
             tee: alloc::vec![TeeRule::Hardware],
             mrenclave: Vec::new(),

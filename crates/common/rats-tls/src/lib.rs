@@ -23,6 +23,8 @@ mod engine;
 mod error;
 pub mod frame;
 #[cfg(feature = "std")]
+pub mod hop;
+#[cfg(feature = "std")]
 mod inbox;
 #[cfg(feature = "std")]
 mod judge;

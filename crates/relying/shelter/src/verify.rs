@@ -116,7 +116,7 @@ impl Judgement {
         let report_data = report_data.map(|it| format!("{}\n", Hex(&it)).into_bytes());
         let verdict = format!("{}\n", self.json).into_bytes();
         let parts: [(&str, Option<Vec<u8>>); 5] = [
-            ("evidence", Some(evidence.clone())),
+            ("evidence", Some(evidence.clone()).filter(|it| !it.is_empty())),
             ("claims.cbor", Some(claims.clone()).filter(|it| !it.is_empty())),
             ("report-data", report_data),
             ("collateral.json", collateral),

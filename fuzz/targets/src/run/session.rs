@@ -96,6 +96,16 @@ pub fn client_hello(bytes: &[u8]) {
     inclavared::hello::fuzz(bytes);
 }
 
+/// What verifier and inclavared say to each other where inclavared is trusted.
+pub fn hop_json(bytes: &[u8]) {
+    rats_tls::hop::fuzz_json(bytes);
+}
+
+/// What a container says to it.
+pub fn hop_reply(bytes: &[u8]) {
+    rats_tls::hop::fuzz_reply(bytes);
+}
+
 /// Certificates: read, or refused with what they hold; either way with a line to say.
 pub fn legacy_certificate(bytes: &[u8]) {
     let legacy = compat::Legacy::find(bytes);

@@ -1,8 +1,11 @@
 //! Frames, claims and evidence as peers send them.
 
+use attestation::TcbStatus;
+use attestation::relayed::Relayed;
 use rats_tls::claims::Claims;
 use rats_tls::compat::{self, CompatClaims, HashAlgorithm, Kind};
 use rats_tls::frame::{CloseReason, Evidence, Flags, Frame, Hello, data_header};
+use rats_tls::hop::{Answer, EnclaveInfo, REQUEST, Reply};
 
 /// What a server sends to open a session, then data, a re-attestation and the end; and what a client sends.
 pub(crate) fn session_frames() -> Vec<Vec<u8>> {
@@ -84,6 +87,29 @@ pub(crate) fn client_hello() -> Vec<Vec<u8>> {
                 .flat_map(|part| [&[22, 3, 1], &size(part)[..], part].concat());
             [piece].into_iter().chain(records).collect()
         })
+        .to_vec()
+}
+
+/// A request, and answers of both kinds.
+pub(crate) fn hop_json() -> Vec<Vec<u8>> {
+    let enclave = Relayed {
+        mrenclave: [1; 32],
+        mrsigner: [2; 32],
+        isvprodid: 3,
+        isvsvn: 4,
+        debug: false,
+        tcb_status: TcbStatus::SWHardeningNeeded,
+        root: [5; 32],
+    };
+    let info = EnclaveInfo { enclave, message: "hello".into() };
+    let answers = [Answer::Info(info), Answer::Refused("policy.debug".into())];
+    let answers = answers.iter().map(Answer::to_json);
+    core::iter::once(REQUEST.to_vec()).chain(answers).collect()
+}
+
+pub(crate) fn hop_reply() -> Vec<Vec<u8>> {
+    ["", "Hello and welcome\n"]
+        .map(|text| Reply { mrenclave: [1; 32], mrsigner: [2; 32], text: text.into() }.encode())
         .to_vec()
 }
 

@@ -246,6 +246,10 @@ checks! {
     ClaimsFormat "claims.format": "a claims buffer in its one encoding, with the platform's claims";
         "use an attester of this protocol's version: what this one says of itself cannot be read";
 
+    // Whose word is taken where there is no evidence.
+    HopInclavared "hop.inclavared": "a key that the policy names: inclavared is trusted";
+        "find out who answers there, or add this key to `inclavared`, if you trust it and the host it runs on";
+
     // Policy.
     PolicyRoot "policy.root": "a trust anchor that the policy names";
         "add the SHA-256 of the anchor's DER to `roots`, if you trust it";

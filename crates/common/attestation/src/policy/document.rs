@@ -20,6 +20,8 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
 struct Document {
     #[serde(default)]
     level: Option<String>,
+    #[serde(default)]
+    inclavared: Option<OneOrMany>,
     roots: Vec<String>,
     #[serde(default)]
     tee: Option<OneOrMany>,
@@ -57,6 +59,10 @@ enum OneOrMany {
 }
 
 impl OneOrMany {
+    fn is_any(&self) -> bool {
+        matches!(self, Self::One(word) if word == "any")
+    }
+
     fn into_vec(self) -> Vec<String> {
         match self {
             Self::One(one) => alloc::vec![one],
@@ -101,21 +107,52 @@ fn level(word: Option<&str>) -> Result<Level, PolicyError> {
     match word {
         None | Some("bound") => Ok(Level::Bound),
         Some("compat") => Ok(Level::Compat),
+        Some("hop-by-hop") => Ok(Level::HopByHop),
         Some(got) => {
-            let expected = "bound or compat";
+            let expected = "bound, compat or hop-by-hop";
             Err(PolicyError::Word { key: "level", expected, got: got.to_string() })
         }
     }
 }
 
 impl Document {
+    /// What is said in a policy is looked at, or it is none.
+    fn check_level(&self, level: Level) -> Result<(), PolicyError> {
+        let is_hop = level == Level::HopByHop;
+        let named = match &self.inclavared {
+            None => false,
+            Some(OneOrMany::Many(keys)) => !keys.is_empty(),
+            Some(OneOrMany::One(_)) => true,
+        };
+        if named != is_hop {
+            return Err(PolicyError::Level { key: "inclavared", level, is_there: named });
+        }
+        let digest = self.config_digest.as_ref();
+        let untold = [
+            ("advisories_deny", !self.advisories_deny.is_empty()),
+            ("platforms", self.platforms.is_some()),
+            ("config_digest", digest.is_some_and(|it| !it.is_any())),
+            ("min_tcb_eval", self.min_tcb_eval > 0),
+        ];
+        match untold.into_iter().find(|(_, is_there)| is_hop && *is_there) {
+            Some((key, is_there)) => Err(PolicyError::Level { key, level, is_there }),
+            None => Ok(()),
+        }
+    }
+
     fn check(self) -> Result<Policy, PolicyError> {
+        let level = level(self.level.as_deref())?;
+        self.check_level(level)?;
         let tee = match self.tee {
             None => alloc::vec![TeeRule::Hardware],
             Some(rules) => rules.into_vec().into_iter().map(tee).collect::<Result<_, _>>()?,
         };
         Ok(Policy {
-            level: level(self.level.as_deref())?,
+            level,
+            inclavared: match self.inclavared {
+                None => Vec::new(),
+                Some(keys) => list("inclavared", &keys.into_vec())?,
+            },
             roots: not_empty("roots", list("roots", &self.roots)?)?,
             tee: not_empty("tee", tee)?,
             mrenclave: list("mrenclave", &self.mrenclave)?,
@@ -136,7 +173,7 @@ impl Document {
             platforms: self.platforms.map(|ids| platforms(&ids)).transpose()?,
             config_digest: match self.config_digest {
                 None => ConfigRule::Unsaid,
-                Some(OneOrMany::One(word)) if word == "any" => ConfigRule::Any,
+                Some(digests) if digests.is_any() => ConfigRule::Any,
                 Some(digests) => {
                     let digests = list("config_digest", &digests.into_vec())?;
                     ConfigRule::OneOf(not_empty("config_digest", digests)?)
@@ -258,6 +295,33 @@ mod tests {
         assert_eq!(read("compat").expect("a policy").level, Level::Compat);
         assert_eq!(read("bound").expect("a policy").level, Level::Bound);
         assert!(matches!(read("any"), Err(PolicyError::Word { key: "level", .. })));
+    }
+
+    #[test]
+    fn hop_by_hop_names_inclavared_and_nothing_that_it_does_not_tell() {
+        let read = |more: &str| Policy::from_toml(&alloc::format!("roots = ['{ROOT}']\n{more}"));
+        let hop = alloc::format!("level = 'hop-by-hop'\ninclavared = '{ROOT}'\n");
+        let policy = read(&hop).expect("a policy");
+        assert_eq!((policy.level, policy.inclavared.len()), (Level::HopByHop, 1));
+        assert!(read(&alloc::format!("{hop}config_digest = 'any'")).is_ok());
+        let refusal = |more: &str| read(more).unwrap_err().to_string();
+        for (more, key) in [
+            ("advisories_deny = ['A']", "advisories_deny"),
+            ("platforms = ['00']", "platforms"),
+            ("config_digest = ['00']", "config_digest"),
+            ("min_tcb_eval = 1", "min_tcb_eval"),
+        ] {
+            let expected =
+                alloc::format!("policy: {key}: expected none at level hop-by-hop, got one");
+            assert_eq!(refusal(&alloc::format!("{hop}{more}")), expected);
+        }
+        for none in ["", "inclavared = []"] {
+            let expected = "policy: inclavared: expected one at level hop-by-hop, got none";
+            assert_eq!(refusal(&alloc::format!("level = 'hop-by-hop'\n{none}")), expected);
+        }
+        let expected = "policy: inclavared: expected none at level bound, got one";
+        assert_eq!(refusal(&alloc::format!("inclavared = ['{ROOT}']")), expected);
+        assert!(refusal("level = 'hop-by-hop'\ninclavared = 'any'").contains("inclavared: "));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod chain;
 mod collateral;
 mod policy;
 mod quote;
+mod relayed;
 mod resources;
 mod roots;
 mod tcb;

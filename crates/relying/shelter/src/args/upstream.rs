@@ -8,7 +8,14 @@ use workload::digest::Digest;
 
 pub(super) const REMOTE_HELP: &str = "\
 Upstream's command trusted whatever its peer said of itself. This one needs what verify needs: a root, a policy or a
-reference, and collateral. See `shelter verify --help`.";
+reference, and collateral. See `shelter verify --help`.
+
+Upstream's own protocol, in which inclavared verifies the container and is trusted, is spoken if the policy says so:
+level = \"hop-by-hop\", and in `inclavared` the key that inclavared shows at its start. The verdict then says
+`hop-by-hop: inclavared is trusted`.
+
+Example:
+  shelter remoteattestation --addr tcp://10.0.0.7:1234 --root root.pem --policy hop.toml";
 
 pub(super) const MRVERIFY_HELP: &str = "\
 Upstream's command fetched and built one fixed program. This one measures the image that you give it.

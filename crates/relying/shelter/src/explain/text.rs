@@ -76,9 +76,20 @@ pub(crate) fn line(told: &Told) -> String {
 
 /// What a verdict says, in words.
 pub(crate) fn meaning(told: &Told) -> &'static str {
-    let is_relayable =
-        told.session.as_ref().and_then(|session| session.text("level")) == Some("compat");
+    let level = told.session.as_ref().and_then(|session| session.text("level"));
+    let is_relayable = level == Some("compat");
+    let is_told = level == Some("hop-by-hop");
     match (told.verdict, told.emulated) {
+        (Word::Accepted, false) if is_told => {
+            "allowed by the policy, as inclavared says, which is trusted (hop-by-hop): no evidence was seen here"
+        }
+        (Word::Accepted, true) if is_told => {
+            "emulated: allowed by the policy, as inclavared says, which is trusted (hop-by-hop), and protects nothing \
+             from its host"
+        }
+        (Word::Refused, _) if is_told => {
+            "do not trust this; what follows is what inclavared says (hop-by-hop)"
+        }
         (Word::Accepted, false) if is_relayable => {
             "genuine and allowed by the policy; at this level, evidence can be relayed by others"
         }
@@ -317,6 +328,7 @@ Not looked at, because of those
                 (vec!["policy.tee", "policy.measurement"], None),
                 (vec!["policy.measurement"], Some("bound")),
                 (vec!["policy.measurement"], Some("compat")),
+                (vec!["policy.measurement"], Some("hop-by-hop")),
             ] {
                 let checks = ids.iter().map(|id| check(id, true, "x", "x")).collect();
                 let mut told = told(word, checks);
@@ -326,7 +338,10 @@ Not looked at, because of those
                 assert!(text.starts_with(&begins), "{ids:?} {level:?}: {text}");
                 assert!(!text.contains("genuine") && !text.contains("hardware"), "{text}");
                 told.emulated = false;
-                assert!(render(&told, false, true).contains("  genuine"), "{ids:?} {level:?}");
+                let text = render(&told, false, true);
+                // Where nobody here saw evidence, a machine's is not called that either.
+                let is_seen = level != Some("hop-by-hop") || word == "authentic";
+                assert_eq!(text.contains("  genuine"), is_seen, "{ids:?} {level:?}: {text}");
             }
         }
     }

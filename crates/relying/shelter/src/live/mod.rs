@@ -7,6 +7,7 @@
 mod address;
 mod certificate;
 pub(crate) mod connect;
+mod hop;
 mod judge;
 mod open;
 pub(crate) mod secret;

@@ -1,8 +1,9 @@
 //! Opening a session: reach the address, speak the protocol that the policy's level names, decide.
 
-use super::certificate;
 use super::judge::{Grounds, Judge, Seen};
+use super::told::HOP_BY_HOP;
 use super::{Address, Reached};
+use super::{certificate, hop};
 use crate::args::{Peer, Trust};
 use crate::explain::{self, Told};
 use crate::failure::Failure;
@@ -50,24 +51,32 @@ impl Container {
     /// A file, a name or an option that does not serve.
     pub(crate) fn new(address: Address, peer: &Peer, trust: &Trust) -> Result<Self, Failure> {
         let trusted = Trusted::of(trust, true)?;
-        let is_compat = trusted.policy.level == Level::Compat;
-        if is_compat && peer.instance_id.is_some() {
-            let message = "--instance-id: expected a policy of level bound, got compat: its evidence names no \
-                           instance";
-            return Err(Failure::Undecided(message.into()));
+        let level = trusted.policy.level;
+        if level != Level::Bound && peer.instance_id.is_some() {
+            return Err(Failure::Undecided(format!(
+                "--instance-id: expected a policy of level bound, got {level}: there, nothing names an instance"
+            )));
         }
-        // Certificates bring none: there, a source is needed in any case.
-        let source = match trust.source.peer_collateral && !is_compat {
-            true => None,
-            false => Some(Source::of(&trust.source, &trusted.anchor, trusted.time)?),
+        // What is judged by inclavared has its collateral there; certificates bring none.
+        let source = match level {
+            Level::HopByHop => None,
+            Level::Bound if trust.source.peer_collateral => None,
+            _ => Some(Source::of(&trust.source, &trusted.anchor, trusted.time)?),
         };
+        if level == Level::HopByHop {
+            none_at_hop(
+                "--collateral, --cache, --url, --peer-collateral",
+                trust.source.is_given(),
+            )?;
+            none_at_hop("--container", peer.container.is_some())?;
+        }
         let grounds = Arc::new(Grounds::new(trusted, source, peer.instance_id));
         let server_name = server_name(peer.container.as_deref())?;
         let name = peer.container.clone();
         Ok(Self { address, name, server_name, timeout: peer.timeout, grounds })
     }
 
-    /// Refuses a policy that names the certificates' level: what is sent there may reach another.
+    /// Refuses a policy that names another level: what is sent there may reach another.
     ///
     /// # Errors
     /// The policy names it.
@@ -76,6 +85,11 @@ impl Container {
             Level::Bound => Ok(self),
             Level::Compat => Err(Failure::Undecided(
                 "policy: level: expected bound, got compat: its evidence can be relayed, so nothing but a \
+                 verdict is given at it"
+                    .into(),
+            )),
+            Level::HopByHop => Err(Failure::Undecided(
+                "policy: level: expected bound, got hop-by-hop: the session is with inclavared, so nothing but a \
                  verdict is given at it"
                     .into(),
             )),
@@ -101,6 +115,7 @@ impl Container {
             address: self.address.to_string(),
             container: self.name.clone(),
             level: self.level().to_string(),
+            trust: (self.level() == Level::HopByHop).then_some(HOP_BY_HOP),
         }
     }
 
@@ -131,10 +146,16 @@ impl Container {
     /// # Errors
     /// As [`open`](Self::open).
     pub(crate) async fn look(&self) -> Result<Seen, Failure> {
-        if self.level() == Level::Compat {
+        if self.level() != Level::Bound {
             let transport = self.connect().await?;
-            let looked = certificate::look(transport, self.server_name.clone(), &self.grounds);
-            return match timeout(self.timeout, looked).await {
+            let name = self.server_name.clone();
+            let looked = timeout(self.timeout, async {
+                match self.level() {
+                    Level::HopByHop => hop::look(transport, name, &self.grounds).await,
+                    _ => certificate::look(transport, name, &self.grounds).await,
+                }
+            });
+            return match looked.await {
                 Ok(seen) => seen.map_err(|error| self.failed(&error)),
                 Err(_) => Err(self.failed(&why(&SessionError::Timeout, self.timeout))),
             };
@@ -204,6 +225,15 @@ impl Container {
     pub(crate) fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
         Failure::Undecided(format!("{}: {error}", self.address))
     }
+}
+
+/// inclavared speaks for one container, by evidence that it has judged itself.
+fn none_at_hop(option: &str, is_given: bool) -> Result<(), Failure> {
+    if !is_given {
+        return Ok(());
+    }
+    let message = format!("{option}: expected none with a policy of level hop-by-hop, got one");
+    Err(Failure::Undecided(message))
 }
 
 /// What goes into SNI. Without a name none does: an address in numbers is no SNI.

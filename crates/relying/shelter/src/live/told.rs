@@ -13,9 +13,15 @@ pub(crate) struct Reached {
     pub(crate) address: String,
     /// The name that the relay was told.
     pub(crate) container: Option<String>,
-    /// How the evidence is tied to it: `bound` or `compat`.
+    /// How the evidence is tied to it: `bound` or `compat`; or that there is none: `hop-by-hop`.
     pub(crate) level: String,
+    /// Whom the verdict trusts beside the anchor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trust: Option<&'static str>,
 }
+
+/// What is said of every verdict of that level.
+pub(crate) const HOP_BY_HOP: &str = "hop-by-hop: inclavared is trusted";
 
 /// The whole verdict.
 #[derive(Serialize)]

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::measure;
 use crate::verify::Judgement;
+use attestation::policy::Level;
 
 pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
     let Report { judged, output, measure, image_reference, rules } = arguments;
@@ -25,6 +26,11 @@ pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
         None => None,
     };
     let judgement = Judgement::of(judged)?;
+    if judgement.trusted.policy.level == Level::HopByHop {
+        let message =
+            "policy: level: expected bound or compat, got hop-by-hop: there is no evidence to file";
+        return Err(Failure::Undecided(message.into()));
+    }
     let page = page::render(&page::Subject {
         judgement: &judgement,
         measured: measured.as_ref().map(|(source, measured)| (source.as_str(), measured)),

@@ -2,6 +2,7 @@
 
 #[path = "../support/container.rs"]
 mod container;
+mod hop;
 mod report;
 mod send;
 #[path = "../support/mod.rs"]
