@@ -8,6 +8,7 @@
 
 mod between;
 mod container;
+mod hop;
 mod hostile;
 mod refusals;
 mod verifier;
@@ -94,7 +95,8 @@ pub fn run(programs: &Path, directory: &Path, tell: Tell<'_>) -> Result<()> {
     let again = Container::start(&bundle, served.port)?;
     verifier.refuses_instance(relay.address, &instance, tell)?;
     drop(again);
-    refusals::of_other_enclaves(&verifier, &rune, &key, directory, tell)
+    refusals::of_other_enclaves(&verifier, &rune, &key, directory, tell)?;
+    hop::by_hop(&verifier, &rune, &key, directory, tell)
 }
 
 /// A running inclavared.

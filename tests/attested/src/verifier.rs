@@ -204,6 +204,37 @@ impl Verifier {
         Ok(())
     }
 
+    /// Accepts a container on the word of the inclavared that the policy names.
+    pub(crate) fn asks(&self, address: SocketAddr, policy: &Path) -> Result<Value> {
+        let verdict = verdict(&checked(self.asking(address, policy).arg("--json"))?)?;
+        let expected = ("accepted", true, "hop-by-hop: inclavared is trusted");
+        let trust = &verdict["session"]["trust"];
+        if (&verdict["verdict"], &verdict["emulated"], trust)
+            != (&expected.0.into(), &expected.1.into(), &expected.2.into())
+        {
+            return Err(Failure(format!("expected {expected:?}, got {verdict}")));
+        }
+        Ok(verdict)
+    }
+
+    /// Takes nobody's word, by this check and no other.
+    pub(crate) fn refuses_word(
+        &self,
+        address: SocketAddr,
+        policy: &Path,
+        check: &str,
+        tell: Tell<'_>,
+    ) -> Result<()> {
+        self.refuses_by(self.asking(address, policy), check, tell)
+    }
+
+    fn asking(&self, address: SocketAddr, policy: &Path) -> Command {
+        let mut command =
+            self.shelter(&["remoteattestation", "--addr", &format!("tcp://{address}")]);
+        command.arg("--root").arg(&self.root).arg("--policy").arg(policy);
+        command
+    }
+
     /// Cannot even judge: the session does not open. Whatever it is, it is no yes.
     pub(crate) fn gets_nowhere(&self, address: SocketAddr, tell: Tell<'_>) -> Result<()> {
         let mut verify = self.session("verify", address, &self.policy, &self.collateral);

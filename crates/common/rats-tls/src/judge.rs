@@ -6,7 +6,8 @@ use crate::session::Offered;
 use attestation::crypto::Ring;
 use attestation::policy::Level;
 use attestation::{
-    Decision, ExpectedReportData, KnownPlatforms, Now, Policy, ReferenceValues, Verdict, Verifier,
+    Decision, ExpectedReportData, KnownPlatforms, Now, Policy, ReferenceValues, TrustAnchor,
+    Verdict, Verifier,
 };
 use std::sync::{Mutex, PoisonError};
 
@@ -33,6 +34,10 @@ impl<S: CollateralSource> Judge<S> {
             clock,
             known: Mutex::new(KnownPlatforms::with_limit(PLATFORMS)),
         }
+    }
+
+    pub(crate) const fn anchor(&self) -> &TrustAnchor {
+        self.verifier.anchor()
     }
 
     pub(crate) fn now(&self) -> Now {

@@ -7,6 +7,7 @@
 use crate::appraiser::{CollateralSource, Fixed, FromPeer, PolicyAppraiser};
 use crate::binding::Role;
 use crate::claims::{Claims, ClaimsFault, Custom};
+use crate::compat::CompatAppraiser;
 use crate::device::Device;
 use crate::frame::Format;
 use crate::party::{Appraiser, Attester, Party};
@@ -56,15 +57,38 @@ impl Setup {
     /// # Errors
     /// A file is missing or is not what it should be.
     pub fn appraiser(&self, formats: &[Format]) -> Result<Arc<dyn Appraiser>, SetupError> {
+        let (verifier, policy) = self.trust(Level::Bound)?;
+        Ok(match &self.collateral {
+            None => appraise(verifier, policy, FromPeer::default(), self.instance, formats),
+            Some(path) => {
+                let source = fixed(&verifier, path)?;
+                appraise(verifier, policy, source, self.instance, formats)
+            }
+        })
+    }
+
+    /// What verifies certificates of the `compat` level, in the same way. Their peers send no collateral, so that a
+    /// file of it is needed.
+    ///
+    /// # Errors
+    /// As [`appraiser`](Self::appraiser).
+    pub fn compat_appraiser(&self) -> Result<CompatAppraiser<Fixed>, SetupError> {
+        let (verifier, policy) = self.trust(Level::Compat)?;
+        let path = need(self.collateral.as_deref(), "collateral", "peers of this level send none")?;
+        let source = fixed(&verifier, path)?;
+        Ok(CompatAppraiser::new(verifier, policy, source, Box::new(host_time)))
+    }
+
+    /// Whom it trusts, and for what: found now, and not at the first peer.
+    fn trust(&self, expected: Level) -> Result<(Verifier<Ring>, Policy), SetupError> {
         let for_what = "an end that verifies accepts nothing without one";
         let path = need(self.policy.as_deref(), "policy", for_what)?;
         let policy = read(path, MAX_POLICY_BYTES)?;
         let policy = String::from_utf8(policy).map_err(|_| SetupError::Text(path.into()))?;
         let wrong = |error| SetupError::Policy(path.into(), Box::new(error));
         let policy = Policy::from_toml(&policy).map_err(wrong)?;
-        // Found now, and not at the first peer.
-        if policy.level != Level::Bound {
-            return Err(SetupError::Level { path: path.into(), got: policy.level });
+        if policy.level != expected {
+            return Err(SetupError::Level { path: path.into(), expected, got: policy.level });
         }
         let for_what = "the policy names it by its digest only";
         let root = need(self.root.as_deref(), "root", for_what)?;
@@ -77,18 +101,7 @@ impl Setup {
                 got: policy.roots,
             });
         }
-        let verifier = Verifier::new(Ring, anchor);
-        Ok(match &self.collateral {
-            None => appraise(verifier, policy, FromPeer::default(), self.instance, formats),
-            Some(path) => {
-                let collateral = collateral(path)?;
-                let verified = verifier.collateral(&collateral, host_time()).map_err(|checks| {
-                    let failed: Vec<_> = checks.failed().map(ToString::to_string).collect();
-                    SetupError::Unverified { path: path.clone(), failed }
-                })?;
-                appraise(verifier, policy, Fixed(Arc::new(verified)), self.instance, formats)
-            }
-        })
+        Ok((Verifier::new(Ring, anchor), policy))
     }
 
     /// What makes evidence. With `endorsed` the collateral goes with it.
@@ -157,6 +170,15 @@ fn appraise<S: CollateralSource + 'static>(
         Some(id) => Arc::new(appraiser.instance(id)),
         None => Arc::new(appraiser),
     }
+}
+
+/// Collateral in a file, verified. Its dates are looked at again whenever it is used.
+fn fixed(verifier: &Verifier<Ring>, path: &Path) -> Result<Fixed, SetupError> {
+    let verified = verifier.collateral(&collateral(path)?, host_time()).map_err(|checks| {
+        let failed: Vec<_> = checks.failed().map(ToString::to_string).collect();
+        SetupError::Unverified { path: path.into(), failed }
+    })?;
+    Ok(Fixed(Arc::new(verified)))
 }
 
 /// The host's clock: inside an enclave it is the host's word, and every verdict says so.
@@ -231,7 +253,9 @@ pub enum SetupError {
     Level {
         /// Its file.
         path: PathBuf,
-        /// The level.
+        /// The one that is spoken here.
+        expected: Level,
+        /// The policy's.
         got: Level,
     },
     /// A policy that does not trust the root.
@@ -279,8 +303,8 @@ impl fmt::Display for SetupError {
             }
             Self::Text(path) => write!(f, "{}: expected text in UTF-8", path.display()),
             Self::Policy(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Level { path, got } => {
-                write!(f, "{}: level: expected bound, got {got}", path.display())
+            Self::Level { path, expected, got } => {
+                write!(f, "{}: level: expected {expected}, got {got}", path.display())
             }
             Self::Roots { path, root, expected, got } => {
                 let (path, root) = (path.display(), root.display());

@@ -1,6 +1,10 @@
 //! The command line.
 
-use clap::{ArgAction, Parser, ValueEnum};
+mod hop;
+
+pub(crate) use hop::{Hop, Task};
+
+use clap::{Parser, ValueEnum};
 use core::time::Duration;
 use inclavared::address::Address;
 use inclavared::name::Name;
@@ -15,9 +19,13 @@ A connection is relayed if its TLS ClientHello offers TLS 1.3 and ALPN eaa-bound
 ADDR is IP:PORT, unix:PATH (or a path with a slash) or vsock:CID:PORT. SIGHUP reads --containers again, which
 also happens when it changes; SIGTERM accepts nothing more and ends when the open connections have.
 
+With --hop-by-hop, off by default, it speaks upstream's protocol instead and ends the sessions of both sides.
+
 Examples:
   inclavared --listen 0.0.0.0:8443 --container web=127.0.0.1:9443
-  inclavared --listen 0.0.0.0:8443 --containers /run/inclavared --metrics 127.0.0.1:9100"
+  inclavared --listen 0.0.0.0:8443 --containers /run/inclavared --metrics 127.0.0.1:9100
+  inclavared --hop-by-hop -l 0.0.0.0:1234 -x 127.0.0.1:9443 --key key.pem --policy compat.toml --root root.pem \\
+      --collateral collateral.json"
 )]
 pub(crate) struct Arguments {
     /// Where verifiers connect; may be given several times
@@ -60,59 +68,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
     #[command(flatten)]
-    pub(crate) upstream: Upstream,
-}
-
-/// Flags of the former inclavared. All but --listen are about ending sessions, which this one does not.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Upstream {
-    #[arg(short = 'x', long, value_name = "ADDR", hide = true)]
-    xfer: Option<String>,
-    #[arg(short, long, value_name = "ADDR", hide = true)]
-    connect: Option<String>,
-    #[arg(long, hide = true)]
-    tls: Option<String>,
-    #[arg(long, hide = true)]
-    crypto: Option<String>,
-    #[arg(long, hide = true)]
-    attester: Option<String>,
-    #[arg(long, hide = true)]
-    verifier: Option<String>,
-    #[arg(short, long, action = ArgAction::SetTrue, hide = true)]
-    mutual: bool,
-    #[arg(short, long, hide = true)]
-    enclave: Option<String>,
-}
-
-impl Upstream {
-    /// The first of them that was given, and what to do instead.
-    pub(crate) fn refusal(&self) -> Option<String> {
-        const RELAYED: &str = "inclavared ends no TLS session: the verifier and the attester in the container \
-             agree on this, see shelter --policy and the manifest's [attester]";
-        let flags = [
-            (self.xfer.is_some(), "--xfer", "name the container: --container NAME=ADDR"),
-            (
-                self.connect.is_some(),
-                "--connect",
-                "connect with shelter verify tcp:HOST:PORT --container NAME",
-            ),
-            (self.tls.is_some(), "--tls", RELAYED),
-            (self.crypto.is_some(), "--crypto", RELAYED),
-            (self.attester.is_some(), "--attester", RELAYED),
-            (self.verifier.is_some(), "--verifier", RELAYED),
-            (self.mutual, "--mutual", RELAYED),
-            (
-                self.enclave.is_some(),
-                "--enclave",
-                "inclavared needs no enclave: it is trusted with nothing",
-            ),
-        ];
-        let (_, flag, instead) = flags.into_iter().find(|(is_given, ..)| *is_given)?;
-        Some(format!(
-            "{flag}: belongs to the path on which inclavared reads what it passes on (hop-by-hop), which is \
-             not there yet; {instead}"
-        ))
-    }
+    pub(crate) hop: Hop,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -4,6 +4,8 @@
 //! session, SNI names the container. What it has read goes on to the container as it came, and from then on
 //! bytes are moved both ways unread. It has no key and ends no session, so it can delay and refuse, and
 //! nothing else: the verifier decides on evidence made for its own session, whatever route it took.
+//!
+//! The former protocol, in which inclavared is trusted, is in [`hop`] and nowhere else.
 #![forbid(unsafe_code)]
 
 pub mod hello;
@@ -13,6 +15,8 @@ pub mod name;
 pub mod address;
 #[cfg(feature = "relay")]
 pub mod connection;
+#[cfg(feature = "relay")]
+pub mod hop;
 #[cfg(feature = "relay")]
 pub mod limits;
 #[cfg(feature = "relay")]

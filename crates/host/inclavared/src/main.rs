@@ -1,13 +1,14 @@
 //! `inclavared`: relays attested sessions between verifiers and containers.
 //!
-//! It holds no secret and is trusted with nothing; [`inclavared`] says why. Exit codes: 0 after SIGTERM or
+//! It holds no secret and is trusted with nothing; [`inclavared`] says why, and what `--hop-by-hop` changes. Exit codes: 0 after SIGTERM or
 //! SIGINT, 1 when it cannot begin or go on, 2 for wrong use.
 #![forbid(unsafe_code)]
 
 mod args;
 mod files;
+mod hop_by_hop;
 
-use args::Arguments;
+use args::{Arguments, LogLevel, Task};
 use clap::Parser as _;
 use inclavared::connection::{Shared, Times};
 use inclavared::limits::Limits;
@@ -24,7 +25,13 @@ use tokio::sync::{mpsc, watch as state};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match check(&arguments) {
-        Ok(()) => run(arguments),
+        Ok(task) => {
+            log(arguments.log_level);
+            match task {
+                Some(task) => hop_by_hop::run(&arguments, task),
+                None => run(arguments),
+            }
+        }
         Err(message) => {
             eprintln!("inclavared: {message}");
             return ExitCode::from(2);
@@ -39,26 +46,36 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is wrong with the arguments beyond their form.
-fn check(arguments: &Arguments) -> Result<(), String> {
-    if let Some(refusal) = arguments.upstream.refusal() {
-        return Err(refusal);
+/// What is to be done hop by hop, if anything is; or what is wrong with the arguments beyond their form.
+fn check(arguments: &Arguments) -> Result<Option<Task>, String> {
+    let names_containers = !arguments.container.is_empty() || arguments.containers.is_some();
+    let task = arguments.hop.task(!arguments.listen.is_empty())?;
+    match &task {
+        None if !names_containers => {
+            Err("containers: expected --container NAME=ADDR or --containers DIR, got none".into())
+        }
+        Some(_) if names_containers => {
+            Err("--container, --containers: expected none with --hop-by-hop, which \
+                                            relays nothing"
+                .into())
+        }
+        Some(_) if arguments.metrics.is_some() => {
+            Err("--metrics: expected none with --hop-by-hop".into())
+        }
+        _ => Ok(task),
     }
-    if arguments.container.is_empty() && arguments.containers.is_none() {
-        return Err(
-            "containers: expected --container NAME=ADDR or --containers DIR, got none".into()
-        );
-    }
-    Ok(())
 }
 
-fn run(arguments: Arguments) -> Result<(), String> {
+fn log(level: LogLevel) {
     tracing_subscriber::fmt()
-        .with_max_level(tracing::level_filters::LevelFilter::from(arguments.log_level))
+        .with_max_level(tracing::level_filters::LevelFilter::from(level))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+fn run(arguments: Arguments) -> Result<(), String> {
     let threads = arguments.threads.map_or_else(processors, usize::from);
     let most = files::connections(arguments.max_connections.map(|it| it as usize), threads)?;
     let routes = Routes::new(arguments.container, arguments.containers)

@@ -22,21 +22,9 @@ impl Socket {
     /// Begins to connect, and sends at once what can be sent at once; after 0 bytes the next [`send`](Self::send)
     /// says whether it went well.
     pub(crate) fn connect(address: &Address, first: &[u8]) -> io::Result<(Self, usize)> {
-        let target = address.to_socket()?;
-        let kind = Type::STREAM.nonblocking().cloexec();
-        let socket = socket2::Socket::new(Domain::from(i32::from(target.family())), kind, None)?;
-        if matches!(address, Address::Tcp(_)) {
-            // Else what is passed on in two pieces waits for an acknowledgement of the first.
-            socket.set_tcp_nodelay(true)?;
-        }
-        match socket.connect(&target) {
-            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
-                return Err(error);
-            }
-            _ => {}
-        }
+        let socket = connect(address)?;
         let sent = try_send(socket.as_fd(), first)?;
-        Ok((Self::new(socket.into())?, sent))
+        Ok((Self::new(socket)?, sent))
     }
 
     /// Sends now what can be sent now; 0 if nothing can, or the connection is not there yet.
@@ -95,6 +83,21 @@ impl Socket {
             Err(Errno::NOTCONN) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Begins to connect: the socket can be written to once that went well or did not.
+pub(crate) fn connect(address: &Address) -> io::Result<OwnedFd> {
+    let target = address.to_socket()?;
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = socket2::Socket::new(Domain::from(i32::from(target.family())), kind, None)?;
+    if matches!(address, Address::Tcp(_)) {
+        // Else what is passed on in two pieces waits for an acknowledgement of the first.
+        socket.set_tcp_nodelay(true)?;
+    }
+    match socket.connect(&target) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(socket.into()),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::session::Offered;
 use crate::tls::tls13_signatures;
 use attestation::crypto::Ring;
 use attestation::policy::Level;
-use attestation::{ExpectedReportData, Policy, ReferenceValues, Verdict, Verifier};
+use attestation::{ExpectedReportData, Policy, ReferenceValues, TrustAnchor, Verdict, Verifier};
 use core::fmt;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
@@ -41,6 +41,12 @@ impl<S: CollateralSource> CompatAppraiser<S> {
     pub fn references(mut self, references: ReferenceValues) -> Self {
         self.judge.references = references;
         self
+    }
+
+    /// The anchor that all evidence must end in.
+    #[must_use]
+    pub const fn anchor(&self) -> &TrustAnchor {
+        self.judge.anchor()
     }
 
     /// Decides on a certificate, DER.
