@@ -31,6 +31,8 @@ pub enum HexError {
     Digit {
         /// Where, in bytes.
         offset: usize,
+        /// The byte there.
+        got: u8,
     },
 }
 
@@ -41,7 +43,9 @@ impl fmt::Display for HexError {
                 write!(f, "expected {expected} hex digits, got {got}")
             }
             Self::Odd { got } => write!(f, "expected an even number of hex digits, got {got}"),
-            Self::Digit { offset } => write!(f, "not a hex digit at offset {offset}"),
+            Self::Digit { offset, got } => {
+                write!(f, "expected a hex digit at offset {offset}, got '{}'", got.escape_ascii())
+            }
         }
     }
 }
@@ -53,7 +57,7 @@ fn digit(text: &[u8], offset: usize) -> Result<u8, HexError> {
         digit @ b'0'..=b'9' => Ok(digit - b'0'),
         digit @ b'a'..=b'f' => Ok(digit - b'a' + 10),
         digit @ b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(HexError::Digit { offset }),
+        got => Err(HexError::Digit { offset, got }),
     }
 }
 
@@ -100,7 +104,7 @@ mod tests {
         assert_eq!(array("00aBff"), Ok([0, 0xab, 0xff]));
         assert_eq!(alloc::format!("{}", Hex(&[0, 0xab, 0xff])), "00abff");
         assert_eq!(array::<2>("00ab0"), Err(HexError::Length { expected: 4, got: 5 }));
-        assert_eq!(array::<1>("0g"), Err(HexError::Digit { offset: 1 }));
+        assert_eq!(array::<1>("0g"), Err(HexError::Digit { offset: 1, got: b'g' }));
         assert_eq!(vec("abc"), Err(HexError::Odd { got: 3 }));
         assert_eq!(vec(""), Ok(alloc::vec![]));
     }
