@@ -36,17 +36,20 @@ Examples:
   shelter watch tcp:host:8443 --container web --policy policy.toml --root root.der --cache DIR --every 300
   shelter watch tcp:host:8443 --container db … -- ./unlock-again.sh";
 
+/// Heading of its options. Each names it: a heading for those that follow would stand over the commands' own, too.
+const CONTAINER: &str = "A running container";
+
 /// How to reach a container.
 #[derive(Args, Clone)]
 pub(crate) struct Peer {
-    /// Of a running container: its name, by which the relay on its host finds it
-    #[arg(long, value_name = "NAME")]
+    /// Its name, by which the relay on its host finds it
+    #[arg(long, value_name = "NAME", help_heading = CONTAINER)]
     pub(crate) container: Option<String>,
-    /// Of a running container: only this instance of it, 16 bytes, 32 digits
-    #[arg(long, value_name = "HEX", value_parser = hex::array::<16>)]
+    /// Only this instance of it, 16 bytes, 32 digits
+    #[arg(long, value_name = "HEX", value_parser = hex::array::<16>, help_heading = CONTAINER)]
     pub(crate) instance_id: Option<[u8; 16]>,
-    /// Of a running container: most time for each step: to connect, to open the session, to attest again
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    /// Most time for each step: to connect, to open the session, to attest again
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, help_heading = CONTAINER)]
     pub(crate) timeout: Duration,
 }
 

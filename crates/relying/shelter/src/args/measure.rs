@@ -35,11 +35,12 @@ pub(crate) struct Measure {
     pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) store: super::Store,
-    #[command(flatten, next_help_heading = "Of an image, as it was converted")]
-    pub(crate) conversion: Conversion,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    // Last: what comes after it would stand under its heading.
+    #[command(flatten, next_help_heading = "Of an image, as it was converted")]
+    pub(crate) conversion: Conversion,
 }
 
 /// How an image was converted.

@@ -61,3 +61,43 @@ pub(crate) enum Command {
     #[command(after_help = upstream::MRVERIFY_HELP)]
     Mrverify(MrVerify),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// `--json` of measure once stood under the heading of a conversion's options, which it followed.
+    #[test]
+    fn no_option_stands_under_a_heading_of_others() {
+        let mut command = Arguments::command();
+        command.build();
+        let headed = |verb: &str, option: &str| {
+            let verb = command.find_subcommand(verb).unwrap();
+            let option = verb.get_arguments().find(|it| it.get_long() == Some(option)).unwrap();
+            option.get_help_heading()
+        };
+        for (verb, options) in [
+            ("measure", &["json", "expect", "store"][..]),
+            ("verify", &["json", "all", "save"]),
+            ("report", &["output", "measure", "ref", "rules", "save"]),
+            ("send", &["secret", "answer", "expect"]),
+            ("connect", &["listen", "listen-publicly"]),
+            ("watch", &["every", "grace"]),
+            ("remoteattestation", &["json", "verbose", "addr"]),
+        ] {
+            for option in options {
+                assert_eq!(headed(verb, option), None, "{verb} --{option}");
+            }
+        }
+        for (verb, option, heading) in [
+            ("measure", "debug", "Of an image, as it was converted"),
+            ("verify", "container", "A running container"),
+            ("send", "root", "Whom to trust"),
+            ("watch", "url", "Collateral, by which quotes are judged"),
+            ("report", "unbound", "Evidence in a file"),
+        ] {
+            assert_eq!(headed(verb, option), Some(heading), "{verb} --{option}");
+        }
+    }
+}

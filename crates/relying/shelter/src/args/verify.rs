@@ -46,13 +46,16 @@ pub(crate) struct Report {
     /// Also measure this image, pack, bundle or enclave file, and show what is in it
     #[arg(long, value_name = "PATH")]
     pub(crate) measure: Option<PathBuf>,
-    /// Of the image: which of several in it
+    /// Of the image to measure: which of several in it
     #[arg(long = "ref", value_name = "NAME", requires = "measure")]
     pub(crate) image_reference: Option<String>,
-    /// Of the image: the rules it was converted with
+    /// Of the image to measure: the rules it was converted with, which must have what else was said then (argv)
     #[arg(long, value_name = "FILE", requires = "measure")]
     pub(crate) rules: Option<PathBuf>,
 }
+
+const FILE: &str = "Evidence in a file";
+const SNP: &str = "Evidence in a file that is a SEV-SNP report";
 
 /// What is judged, and by what.
 #[derive(Args)]
@@ -60,8 +63,8 @@ pub(crate) struct Judged {
     /// A running container, tcp:HOST:PORT or unix:PATH; or a file of evidence
     #[arg(value_name = "TARGET")]
     pub(crate) target: Option<String>,
-    /// A file of evidence: an SGX or TDX quote, or a SEV-SNP report of 1184 bytes
-    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    /// The file, also as TARGET: an SGX or TDX quote, or a SEV-SNP report of 1184 bytes
+    #[arg(long, value_name = "FILE", conflicts_with = "target", help_heading = FILE)]
     pub(crate) evidence: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) peer: Peer,
@@ -69,14 +72,14 @@ pub(crate) struct Judged {
     pub(crate) trust: Trust,
     #[command(flatten)]
     pub(crate) endorsements: EndorsementFiles,
-    /// Of evidence in a file: what it must be bound to, 64 bytes, 128 digits
-    #[arg(long, value_name = "HEX", conflicts_with = "authenticate_only")]
+    /// What it must be bound to, 64 bytes, 128 digits
+    #[arg(long, value_name = "HEX", conflicts_with = "authenticate_only", help_heading = FILE)]
     pub(crate) report_data: Option<String>,
-    /// Of evidence in a file: judge origin, certificates and patch level only
-    #[arg(long)]
+    /// Judge origin, certificates and patch level only
+    #[arg(long, help_heading = FILE)]
     pub(crate) authenticate_only: bool,
-    /// Of evidence in a file: judge what runs there too, and not whose it is; says `authentic`
-    #[arg(long, conflicts_with_all = ["authenticate_only", "report_data"])]
+    /// Judge what runs there too, and not whose it is; says `authentic`
+    #[arg(long, conflicts_with_all = ["authenticate_only", "report_data"], help_heading = FILE)]
     pub(crate) unbound: bool,
     /// Keep evidence, claims, collateral and verdict in this new directory
     #[arg(long, value_name = "DIR")]
@@ -86,14 +89,14 @@ pub(crate) struct Judged {
 /// What vouches for a SEV-SNP report.
 #[derive(Args, Default)]
 pub(crate) struct EndorsementFiles {
-    /// Of a SEV-SNP report: the VCEK or VLEK certificate, DER or PEM
-    #[arg(long, value_name = "FILE")]
+    /// The VCEK or VLEK certificate, DER or PEM
+    #[arg(long, value_name = "FILE", help_heading = SNP)]
     pub(crate) endorsement_key: Option<PathBuf>,
-    /// Of a SEV-SNP report: the ASK or ASVK certificate, DER or PEM
-    #[arg(long, value_name = "FILE")]
+    /// The ASK or ASVK certificate, DER or PEM
+    #[arg(long, value_name = "FILE", help_heading = SNP)]
     pub(crate) authority: Option<PathBuf>,
-    /// Of a SEV-SNP report: the root's CRL, DER
-    #[arg(long, value_name = "FILE")]
+    /// The root's CRL, DER
+    #[arg(long, value_name = "FILE", help_heading = SNP)]
     pub(crate) crl: Option<PathBuf>,
 }
 
