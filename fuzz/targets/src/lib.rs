@@ -82,4 +82,6 @@ targets! {
     cgroup_mounts: run::has_cgroups;
     seccomp_profile: run::is_profile;
     compiled_filter: container::seccomp::cache::fuzz;
+    saved_measurements: run::is_saved;
+    shelter_address: |bytes| run::address(bytes).is_some();
 }

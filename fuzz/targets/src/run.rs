@@ -18,12 +18,15 @@ use workload::request::{Request, admit};
 mod container;
 mod dcap;
 mod session;
+mod shelter;
 
 pub use self::container::{
     bus_message, cgroup_mounts, compiled_filter, container_config, container_state, route_answer,
     seccomp_profile,
 };
 pub(crate) use self::container::{has_cgroups, is_profile, is_state};
+pub(crate) use self::shelter::{address, is_saved};
+pub use self::shelter::{saved_measurements, shelter_address};
 pub use dcap::{certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info};
 pub(crate) use dcap::{is_certificate, is_collateral, is_policy, is_qe_identity, is_tcb_info};
 pub(crate) use session::feed;

@@ -25,11 +25,13 @@ macro_rules! vector {
 mod container;
 mod dcap;
 mod session;
+mod shelter;
 
 pub(crate) use self::container::{
     bus_message, cgroup_mounts, compiled_filter, container_config, container_state, route_answer,
     seccomp_profile,
 };
+pub(crate) use self::shelter::{saved_measurements, shelter_address};
 pub(crate) use dcap::{
     certificate, collateral, crl, pck_extension, policy, qe_identity, quote, tcb_info,
 };

@@ -61,4 +61,5 @@ tests! {
     quote certificate pck_extension crl tcb_info qe_identity collateral policy
     session_frames session_claims compat_evidence client_hello hop_json hop_reply legacy_certificate
     bus_message route_answer container_config container_state cgroup_mounts seccomp_profile compiled_filter
+    saved_measurements shelter_address
 }

@@ -6,20 +6,31 @@ use std::str::FromStr;
 
 /// A place to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// A host by name or number (IPv6 without brackets), and a port.
-    Tcp { host: String, port: u16 },
+pub enum Address {
+    /// `tcp:HOST:PORT`.
+    Tcp {
+        /// A name or a number; IPv6 without brackets.
+        host: String,
+        /// 1 to 65535.
+        port: u16,
+    },
     /// A Unix socket.
     Unix(PathBuf),
 }
 
 /// What is no such place.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum AddressError {
+pub enum AddressError {
     /// Neither `tcp:` nor `unix:` in front.
-    Scheme { got: String },
+    Scheme {
+        /// All of it.
+        got: String,
+    },
     /// `tcp:` without a host and a port from 1 to 65535 after it.
-    Tcp { got: String },
+    Tcp {
+        /// What comes after it.
+        got: String,
+    },
     /// `unix:` without a path after it.
     Unix,
 }
@@ -38,7 +49,8 @@ impl std::error::Error for AddressError {}
 
 impl Address {
     /// Whether a word is meant as an address, right or wrong, and not as a file.
-    pub(crate) fn is_meant(word: &str) -> bool {
+    #[must_use]
+    pub fn is_meant(word: &str) -> bool {
         ["tcp:", "unix:", "vsock:"].iter().any(|scheme| word.starts_with(scheme))
     }
 }
@@ -65,8 +77,10 @@ impl FromStr for Address {
         let port: u16 = port.parse().ok().filter(|port| *port != 0).ok_or_else(bad)?;
         let is_bracketed = host.starts_with('[') && host.ends_with(']');
         let host = if is_bracketed { &host[1..host.len() - 1] } else { host };
-        // A colon outside brackets: a piece of an IPv6 address would pass for the port.
-        if host.is_empty() || (host.contains(':') && !is_bracketed) {
+        // A colon outside brackets: a piece of an IPv6 address would pass for the port. The rest: a URL is meant, or
+        // a word too many.
+        let is_odd = |it: char| it.is_whitespace() || it.is_control() || "/[]".contains(it);
+        if host.is_empty() || (host.contains(':') && !is_bracketed) || host.contains(is_odd) {
             return Err(bad());
         }
         Ok(Self::Tcp { host: host.into(), port })
@@ -78,6 +92,10 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            // Two slashes in front would be taken for upstream's.
+            Self::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                write!(f, "unix://{}", path.display())
+            }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -109,8 +127,15 @@ mod tests {
 
     #[test]
     fn an_address_prints_as_it_is_read() {
-        for text in ["tcp:host:8443", "tcp:[::1]:443", "unix:/run/a.sock"] {
+        for text in ["tcp:host:8443", "tcp:[::1]:443", "unix:/run/a.sock", "unix:////run/a.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_host_with_slashes_or_blanks_is_not_looked_up() {
+        for bad in ["tcp:///host:1", "tcp:host/path:1", "tcp:a b:1", "tcp:a\n:1", "tcp:[[::1]]:1"] {
+            assert!(matches!(bad.parse::<Address>(), Err(AddressError::Tcp { .. })), "{bad}");
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::args::{Conversion, Measure};
 use crate::failure::Failure;
 use crate::files::{self, in_file};
-use crate::store::{Entry, Store};
+use crate::store::Store;
 use crate::table;
 use attestation::time::Rfc3339;
 use collateral::clock::{Clock, Host};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sgx::hash::Fast;
 use sgx::sgxs::Io;
 use sgx::sigstruct::Sigstruct;
+use shelter::saved::Entry;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;

@@ -2,10 +2,11 @@
 
 use crate::args::Reference;
 use crate::failure::Failure;
-use crate::store::{Entry, Store};
+use crate::store::Store;
 use crate::{table, trusted};
 use attestation::hex::Hex;
 use serde_json::{Value, json};
+use shelter::saved::Entry;
 use std::fmt::Write;
 
 pub(crate) fn run(command: &Reference) -> Result<(), Failure> {

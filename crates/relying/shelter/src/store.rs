@@ -1,59 +1,17 @@
 //! Measurements kept under names: what this verifier's owner computed and decided to accept.
 //!
-//! One file, read and replaced as a whole. Its digest shows damage, cut files and hands that edited it without this
-//! program; it is no signature: **whoever can write the file decides what is accepted**, as with a policy.
+//! One file ([`shelter::saved`]), read and replaced as a whole.
 
 use crate::args;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
-use attestation::policy::Reference;
-use serde::{Deserialize, Serialize};
+use shelter::saved::{self, Entry, check_name};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use workload::digest::Digest;
 
-/// Version of the file's format.
-const FORMAT: u32 = 1;
 /// Most bytes of the file: some ten thousand entries.
 const MOST: u64 = 8 << 20;
-/// Longest name, in bytes.
-const MOST_NAME: usize = 128;
-
-/// A measurement and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
-    /// What it is called.
-    pub(crate) name: String,
-    /// What an enclave must have.
-    pub(crate) mrenclave: Digest,
-    /// `image`, `directory`, `pack` or `enclave file`.
-    pub(crate) kind: String,
-    /// Which file, as it was given then, and which image in it.
-    pub(crate) source: String,
-    /// Digest of the image's configuration, which names its layers by digest; of an image only.
-    pub(crate) image: Option<Digest>,
-    /// Digest of the root file system.
-    pub(crate) root: Option<Digest>,
-    /// SHA-256 of the measured manifest.
-    pub(crate) manifest: Option<Digest>,
-    /// Version of the enclave runtime that is measured too.
-    pub(crate) runtime_version: Option<String>,
-    /// Whether it is a debug enclave; `None` where there is no manifest.
-    pub(crate) debug: Option<bool>,
-    /// When it was saved, RFC 3339.
-    pub(crate) saved: String,
-}
-
-/// The file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    format: u32,
-    /// SHA-256 of the JSON of `references`, compact.
-    sha256: Digest,
-    references: Vec<Entry>,
-}
 
 /// The store, in memory.
 #[derive(Debug)]
@@ -62,67 +20,22 @@ pub(crate) struct Store {
     entries: Vec<Entry>,
 }
 
-/// A file that is no store, or a change that would lose something.
+/// A name that stands for something else already.
 #[derive(Debug)]
-pub(crate) enum StoreError {
-    /// Not the JSON of one: the error shows the place.
-    Json(serde_json::Error),
-    /// Of another version.
-    Format { got: u32 },
-    /// Damaged, or edited.
-    Digest { expected: Digest, got: Digest },
-    /// A name that is none.
-    Name { got: String },
-    /// A name that comes twice.
-    Twice { name: String },
-    /// A name that stands for something else already.
-    Taken { name: String, expected: Digest, got: Digest },
+struct Taken {
+    name: String,
+    expected: Digest,
+    got: Digest,
 }
 
-impl fmt::Display for StoreError {
+impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(error) => write!(f, "expected saved measurements, got: {error}"),
-            Self::Format { got } => write!(f, "format: expected {FORMAT}, got {got}"),
-            Self::Digest { expected, got } => write!(
-                f,
-                "sha256: expected {expected}, as the file says, got {got}: it is damaged, or was edited by hand"
-            ),
-            Self::Name { got } => write!(
-                f,
-                "name: expected 1 to {MOST_NAME} letters, digits and . _ - : / @, got {got:?}"
-            ),
-            Self::Twice { name } => write!(f, "name: expected each once, got {name} twice"),
-            Self::Taken { name, expected, got } => write!(
-                f,
-                "{name}: expected mrenclave {expected}, which is saved under this name, got {got}; --replace \
-                 takes its place"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
-
-/// Whether this may be a name: what a shell, a TOML file and a terminal take without quoting.
-pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@".contains(&byte);
-    if (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(is_good) && !name.starts_with('-')
-    {
-        return Ok(());
-    }
-    Err(StoreError::Name { got: name.into() })
-}
-
-impl Entry {
-    /// As policies use it. It counts until it is removed.
-    pub(crate) fn value(&self) -> Reference {
-        Reference {
-            name: self.name.clone(),
-            version: self.runtime_version.clone().unwrap_or_default(),
-            measurement: self.mrenclave.0.to_vec(),
-            expires: u64::MAX,
-        }
+        let Self { name, expected, got } = self;
+        write!(
+            f,
+            "{name}: expected mrenclave {expected}, which is saved under this name, got {got}; --replace takes its \
+             place"
+        )
     }
 }
 
@@ -140,7 +53,7 @@ impl Store {
             return Ok(Self { path, entries: vec![] });
         }
         let bytes = files::read(&path, MOST)?;
-        let entries = parse(&bytes).map_err(in_file(&path))?;
+        let entries = saved::read(&bytes).map_err(in_file(&path))?;
         Ok(Self { path, entries })
     }
 
@@ -171,7 +84,7 @@ impl Store {
         match at {
             Ok(at) if self.entries[at].mrenclave != entry.mrenclave && !is_replaced => {
                 let (expected, got) = (self.entries[at].mrenclave, entry.mrenclave);
-                let taken = StoreError::Taken { name: entry.name, expected, got };
+                let taken = Taken { name: entry.name, expected, got };
                 return Err(in_file(&self.path)(taken));
             }
             Ok(at) => self.entries[at] = entry,
@@ -201,34 +114,8 @@ impl Store {
                 Failure::Undecided(format!("create {}: {error}", parent.display()))
             })?;
         }
-        let sha256 = digest(&self.entries);
-        let document = Document { format: FORMAT, sha256, references: self.entries.clone() };
-        let mut json = serde_json::to_vec_pretty(&document).expect("strings and digests serialise");
-        json.push(b'\n');
-        files::write(&self.path, &json)
+        files::write(&self.path, &saved::write(&self.entries))
     }
-}
-
-fn parse(bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
-    let document: Document = serde_json::from_slice(bytes).map_err(StoreError::Json)?;
-    let Document { format, sha256, references: mut entries } = document;
-    if format != FORMAT {
-        return Err(StoreError::Format { got: format });
-    }
-    let got = digest(&entries);
-    if got != sha256 {
-        return Err(StoreError::Digest { expected: sha256, got });
-    }
-    entries.iter().try_for_each(|entry| check_name(&entry.name))?;
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(StoreError::Twice { name: pair[0].name.clone() });
-    }
-    Ok(entries)
-}
-
-fn digest(entries: &[Entry]) -> Digest {
-    Digest::of(&serde_json::to_vec(entries).expect("strings and digests serialise"))
 }
 
 /// Where a user's data are, by the XDG base directory specification.
@@ -295,32 +182,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("store.json");
         open(&path).unwrap().put(entry("a", 1), false).map_err(|it| it.to_string()).unwrap();
-        let good = std::fs::read_to_string(&path).unwrap();
-        let refused = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            let error = open(&path).unwrap_err();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-            error
-        };
-        for cut in [0, 1, good.len() / 2, good.len() - 3] {
-            assert!(refused(&good[..cut]).contains("expected saved measurements"), "{cut}");
-        }
-        let edited = good.replacen(&"01".repeat(32), &"05".repeat(32), 1);
-        assert!(refused(&edited).contains("sha256: expected"));
-        assert!(refused(&good.replace("\"format\": 1", "\"format\": 2")).contains("format: "));
-        assert!(refused(&good.replace("\"kind\"", "\"kinds\"")).contains("unknown field"));
-        let twice = [entry("a", 1), entry("a", 2)];
-        let document = Document { format: 1, sha256: digest(&twice), references: twice.into() };
-        assert!(refused(&serde_json::to_string(&document).unwrap()).contains("a twice"));
-    }
-
-    #[test]
-    fn names_need_no_quoting() {
-        for good in ["a", "app:1.2", "registry.example/app@sha256:00", "A_b-c"] {
-            assert!(check_name(good).is_ok(), "{good}");
-        }
-        for bad in ["", "-a", "a b", "a\"", "é", "a\n", &"x".repeat(129)] {
-            assert!(check_name(bad).is_err(), "{bad:?}");
-        }
+        let edited = std::fs::read_to_string(&path).unwrap().replace("app.tar", "other.tar");
+        std::fs::write(&path, &edited).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(error.contains("store.json: sha256: expected"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), edited);
     }
 }

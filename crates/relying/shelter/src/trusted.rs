@@ -6,11 +6,12 @@ use crate::args::Trust;
 use crate::evidence::certificate;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
-use crate::store::{Entry, Store};
+use crate::store::Store;
 use ::collateral::clock::{Clock, Host};
 use attestation::policy::{MAX_POLICY_BYTES, Policy};
 use attestation::time::Now;
 use attestation::{ReferenceValues, TrustAnchor, crypto};
+use shelter::saved::Entry;
 use std::path::Path;
 
 /// Most bytes of a file of reference values.

@@ -62,5 +62,5 @@ pub(crate) enum Reference {
 
 /// A name in the store.
 pub(super) fn name(text: &str) -> Result<String, String> {
-    crate::store::check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+    shelter::saved::check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }

@@ -4,7 +4,6 @@
 //! caller's leaves this machine before the verdict is `accepted`; a peer that is refused hears which check failed
 //! and no more.
 
-mod address;
 mod certificate;
 pub(crate) mod connect;
 mod hop;
@@ -15,9 +14,9 @@ pub(crate) mod send;
 mod told;
 pub(crate) mod watch;
 
-pub(crate) use address::Address;
 pub(crate) use judge::{Material, Seen};
 pub(crate) use open::{Container, Opened, run_to_end};
+pub(crate) use shelter::address::Address;
 pub(crate) use told::Reached;
 
 use crate::args::Judged;
