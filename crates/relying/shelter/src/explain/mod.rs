@@ -7,7 +7,7 @@
 mod text;
 mod told;
 
-pub(crate) use text::{claim, line, meaning};
+pub(crate) use text::{claim, line, meaning, moment};
 pub(crate) use told::{Check, Told, Word};
 
 use crate::args::Explain;

@@ -127,6 +127,11 @@ fn facts(told: &Told, text: &mut String) {
     for part in [&told.measurement, &told.platform, &told.session, &told.claims] {
         members(part.as_ref(), text);
     }
+    fact("time", &moment(told), text);
+}
+
+/// For which moment a verdict was given, and who said that it is now.
+pub(crate) fn moment(told: &Told) -> String {
     let source = match told.time_source.as_str() {
         "given" => "as the caller says",
         "host" => "by this machine's clock",
@@ -135,11 +140,10 @@ fn facts(told: &Told, text: &mut String) {
         "trusted" => "by a trusted server",
         other => other,
     };
-    let time = match told.time {
+    match told.time {
         Some(time) => format!("{}, {source}", Rfc3339(time)),
         None => source.into(),
-    };
-    fact("time", &time, text);
+    }
 }
 
 fn members(part: Option<&Members>, text: &mut String) {

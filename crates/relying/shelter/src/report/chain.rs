@@ -12,7 +12,7 @@ use attestation::x509::{self, Certificate, PckExtension, SgxType, SignedCrl};
 use workload::digest::Digest;
 
 /// The quote's own parts.
-pub(super) fn quote(html: &mut Html, material: &Material) {
+pub(super) fn quote(html: &mut Html, material: &Material, is_emulated: bool) {
     let Ok(quote) = Quote::parse(&material.evidence) else {
         html.markup("<p>The evidence cannot be read as a quote.</p>\n");
         return;
@@ -20,7 +20,7 @@ pub(super) fn quote(html: &mut Html, material: &Material) {
     html.markup("<h3>Certificates, from the platform to the root</h3>\n");
     match quote.signature.certification {
         CertificationData::PckChain(pem) => match x509::chain(pem) {
-            Ok(chain) => certificates(html, &chain),
+            Ok(chain) => certificates(html, &chain, is_emulated),
             Err(error) => {
                 html.element("<p>", &error.to_string(), "</p>\n");
             }
@@ -40,21 +40,22 @@ pub(super) fn quote(html: &mut Html, material: &Material) {
     html.markup("</dl>\n");
 }
 
-fn certificates(html: &mut Html, chain: &[Vec<u8>]) {
+fn certificates(html: &mut Html, chain: &[Vec<u8>], is_emulated: bool) {
     html.markup("<table><thead><tr><th>Certificate</th><th>Issued by</th><th>Valid</th><th>SHA-256</th></tr></thead><tbody>\n");
     for der in chain {
         let Ok(certificate) = Certificate::parse(der) else { continue };
         let name = |name| x509::common_name(name).unwrap_or("without a name").to_owned();
         html.element("<tr><td data-name=\"certificate\">", &name(certificate.subject), "</td>");
         html.element("<td data-name=\"issued by\">", &name(certificate.issuer), "</td>");
-        html.element("<td data-name=\"valid\">", &dates(certificate.validity), "</td>");
-        html.markup("<td data-name=\"SHA-256\">");
+        html.markup("<td data-name=\"valid\">");
+        html.value(&dates(certificate.validity));
+        html.markup("</td><td data-name=\"SHA-256\">");
         html.code(&Digest::of(der).to_string()).markup("</td></tr>\n");
     }
     html.markup("</tbody></table>\n");
     let leaf = chain.first().and_then(|der| Certificate::parse(der).ok());
     let Some(pck) = leaf.and_then(|leaf| PckExtension::of(&leaf).ok()) else { return };
-    html.markup("<dl>\n");
+    html.markup("<h3>Platform, as its certificate says</h3>\n<dl>\n");
     html.fact("processor (PPID)", &Hex(&pck.ppid).to_string());
     if let Some(id) = &pck.platform_instance_id {
         html.fact("platform instance id", &Hex(id).to_string());
@@ -67,7 +68,16 @@ fn certificates(html: &mut Html, chain: &[Vec<u8>]) {
         SgxType::Scalable => "encrypted",
         SgxType::ScalableWithIntegrity => "encrypted, with integrity",
     };
-    html.fact("memory", memory).markup("</dl>\n");
+    if is_emulated {
+        // The certificate must say one of them: there is no word in it for none.
+        html.fact(
+            "memory",
+            &format!("open to its host: emulated (the certificate's word: {memory})"),
+        );
+    } else {
+        html.fact("memory", memory);
+    }
+    html.markup("</dl>\n");
 }
 
 /// What the issuer says of the platform, and until when.

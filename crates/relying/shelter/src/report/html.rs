@@ -56,15 +56,27 @@ impl Html {
         self.element("<code>", text, "</code>")
     }
 
+    /// A value, word by word: digests in type of one width, moments that are not broken, text.
+    pub(super) fn value(&mut self, text: &str) -> &mut Self {
+        for (index, word) in text.split(' ').enumerate() {
+            if index > 0 {
+                self.markup(" ");
+            }
+            if is_code(word) {
+                self.code(word);
+            } else if is_moment(word) {
+                self.element("<span class=\"whole\">", word, "</span>");
+            } else {
+                self.text(word);
+            }
+        }
+        self
+    }
+
     /// A row of a list of facts: name, value.
     pub(super) fn fact(&mut self, name: &str, value: &str) -> &mut Self {
         self.element("<div><dt>", name, "</dt><dd>");
-        if is_code(value) {
-            self.code(value);
-        } else {
-            self.text(value);
-        }
-        self.markup("</dd></div>\n")
+        self.value(value).markup("</dd></div>\n")
     }
 
     /// The page.
@@ -73,9 +85,16 @@ impl Html {
     }
 }
 
-/// Whether a value reads best in type of one width.
-fn is_code(value: &str) -> bool {
-    value.len() >= 12 && !value.contains(' ') && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Whether a word is a digest, an id or another long number in digits.
+fn is_code(word: &str) -> bool {
+    let digits = word.trim_end_matches([',', ':']);
+    digits.len() >= 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a word is a date and time, RFC 3339.
+fn is_moment(word: &str) -> bool {
+    let is_digit = |at: usize| word.as_bytes()[at].is_ascii_digit();
+    word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T' && is_digit(0)
 }
 
 #[cfg(test)]
@@ -92,5 +111,15 @@ mod tests {
         assert!(!markup.contains(['<', '>', '"', '\'']), "{markup}");
         assert!(markup.contains("&amp;amp;"), "{markup}");
         assert!(markup.contains("\\u{202e}\\u{1b}[2J\\u{200b}\\n"), "{markup}");
+    }
+
+    #[test]
+    fn words_of_a_value_look_like_what_they_are() {
+        let mut html = Html::default();
+        html.value("mrsigner abababababab, until 2049-12-31T23:59:59Z <b>");
+        assert_eq!(
+            html.into_string(),
+            "mrsigner <code>abababababab,</code> until <span class=\"whole\">2049-12-31T23:59:59Z</span> &lt;b&gt;"
+        );
     }
 }

@@ -14,6 +14,7 @@ use crate::files;
 use crate::measure;
 use crate::verify::Judgement;
 use attestation::policy::Level;
+use std::path::Path;
 
 pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
     let Report { judged, output, measure, image_reference, rules } = arguments;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: &Report) -> Result<(), Failure> {
     }
     let page = page::render(&page::Subject {
         judgement: &judgement,
+        file: judged.evidence.as_deref().or(judged.target.as_deref().map(Path::new)),
         measured: measured.as_ref().map(|(source, measured)| (source.as_str(), measured)),
     })?;
     files::write(output, page.as_bytes())?;

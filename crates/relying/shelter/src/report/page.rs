@@ -10,15 +10,16 @@ use crate::verify::Judgement;
 use attestation::Vendor;
 use attestation::hex::Hex;
 use attestation::time::Rfc3339;
+use collateral::clock::{Clock, Host};
 use serde_json::Value;
+use std::path::Path;
 use workload::digest::Digest;
-
-/// Digits of evidence on a line.
-const DIGITS: usize = 96;
 
 /// What a page is about.
 pub(super) struct Subject<'a> {
     pub(super) judgement: &'a Judgement,
+    /// The file that the evidence is from; `None` of a session.
+    pub(super) file: Option<&'a Path>,
     /// What was measured for comparison, and where it was.
     pub(super) measured: Option<(&'a str, &'a Measured)>,
 }
@@ -31,9 +32,25 @@ pub(super) fn render(subject: &Subject<'_>) -> Result<String, Failure> {
     html.markup("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n");
     html.markup("<meta name=\"referrer\" content=\"no-referrer\">\n");
     let emulated = if told.emulated { "EMULATED, " } else { "" };
-    let title = format!("{emulated}{}: attestation report", told.verdict.name());
+    let about = about(subject);
+    let title = format!("{emulated}{}: attestation report on {about}", told.verdict.name());
     html.element("<title>", &title, "</title>\n<style>\n");
-    html.markup(include_str!("style.css")).markup("</style>\n</head>\n<body>\n");
+    html.markup(include_str!("style.css"));
+    // A sheet of paper may be seen without the first.
+    if told.emulated {
+        html.markup(
+            "@page { @top-left { content: \"EMULATED: proves nothing about the machine\"; } }\n",
+        );
+    }
+    html.markup(match told.verdict {
+        Word::Accepted => "@page { @bottom-left { content: \"Attestation report: accepted\"; } }\n",
+        Word::Authentic => {
+            "@page { @bottom-left { content: \"Attestation report: authentic\"; } }\n"
+        }
+        Word::Refused => "@page { @bottom-left { content: \"Attestation report: refused\"; } }\n",
+    });
+    html.markup("</style>\n</head>\n<body>\n");
+    html.element("<h1>Attestation report on ", &about, "</h1>\n");
     head(&mut html, subject);
     runs(&mut html, subject)?;
     behind(&mut html, subject);
@@ -43,15 +60,30 @@ pub(super) fn render(subject: &Subject<'_>) -> Result<String, Failure> {
     html.markup("<footer>\n");
     let json = Digest::of(subject.judgement.json.as_bytes());
     let version = env!("CARGO_PKG_VERSION");
-    let line = format!("Written by shelter {version}. SHA-256 of the verdict as JSON: {json}");
-    html.element("<p>", &line, "</p>\n</footer>\n</body>\n</html>\n");
+    let now = Rfc3339(Host.now().seconds);
+    html.markup("<p>")
+        .value(&format!("Written by shelter {version} at {now} by this machine's clock."));
+    html.markup("<br>").value(&format!("SHA-256 of the verdict as JSON: {json}"));
+    html.markup("</p>\n</footer>\n</body>\n</html>\n");
     Ok(html.into_string())
+}
+
+/// What the page is about, in a few words.
+fn about(subject: &Subject<'_>) -> String {
+    let of_session = |name| subject.judgement.told.session.as_ref()?.text(name);
+    match (of_session("container"), of_session("address"), subject.file) {
+        (Some(container), Some(address), _) => format!("{container} at {address}"),
+        (None, Some(address), _) => address.into(),
+        (_, None, Some(file)) => {
+            file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+        }
+        (_, None, None) => "evidence".into(),
+    }
 }
 
 /// The answer.
 fn head(html: &mut Html, subject: &Subject<'_>) {
     let told = &subject.judgement.told;
-    html.markup("<h1>Attestation report</h1>\n");
     if told.emulated {
         html.markup(
             "<div class=\"emulated\"><strong>EMULATED</strong><p>No hardware protects this program. Whoever runs \
@@ -59,18 +91,24 @@ fn head(html: &mut Html, subject: &Subject<'_>) {
              proves nothing about the machine.</p></div>\n",
         );
     }
-    html.markup(match told.verdict {
-        Word::Accepted => "<div class=\"verdict accepted\"><strong>",
-        Word::Authentic => "<div class=\"verdict authentic\"><strong>",
-        Word::Refused => "<div class=\"verdict refused\"><strong>",
+    html.markup(match (told.verdict, told.emulated) {
+        (Word::Accepted, false) => "<div class=\"verdict accepted\"><strong>",
+        (Word::Accepted, true) | (Word::Authentic, _) => {
+            "<div class=\"verdict authentic\"><strong>"
+        }
+        (Word::Refused, _) => "<div class=\"verdict refused\"><strong>",
     });
     html.text(&told.verdict.name().to_uppercase()).markup("</strong>");
+    if told.emulated {
+        html.markup(" <em>emulated</em>");
+    }
     html.element("<p>", &sentence(explain::meaning(told)), "</p>");
     let cause = told.checks.iter().find(|check| !check.ok && check.not_run().is_none());
     if let Some(Check { id, expected, got, action, .. }) = cause {
-        html.element("<p>First check that failed: <b>", id, "</b>.");
-        html.markup(" Expected ").code(expected).markup(", got ").code(got).markup(".</p>");
-        html.element("<p>What to do: ", action, ".</p>");
+        html.markup("\n<dl>\n");
+        html.element("<div><dt>failed first</dt><dd><b>", id, "</b></dd></div>\n");
+        html.fact("expected", expected).fact("got", got).fact("what to do", action);
+        html.markup("</dl>\n");
     }
     html.markup("</div>\n<dl>\n");
     if let Some(session) = &told.session {
@@ -84,10 +122,10 @@ fn head(html: &mut Html, subject: &Subject<'_>) {
             },
         );
     } else {
-        html.fact("asked of", "evidence in a file");
+        let file = subject.file.map(|file| format!(" {}", file.display())).unwrap_or_default();
+        html.fact("asked of", &format!("evidence in the file{file}"));
     }
-    let time = told.time.map_or_else(|| "unknown".into(), |time| Rfc3339(time).to_string());
-    html.fact("judged for", &format!("{time} ({})", told.time_source));
+    html.fact("judged for", &explain::moment(told));
     let kind = told.tee.as_deref().unwrap_or("unknown");
     html.fact("kind", &format!("{kind}, {}", if told.emulated { "emulated" } else { "hardware" }));
     if let Some((source, measured)) = subject.measured {
@@ -227,8 +265,8 @@ fn recompute(html: &mut Html, told: &Told, mrenclave: Option<&str>) {
         "<p>The mrenclave is the digest of a program with all its files and rules. Whoever has the image and the \
          rules it was converted with computes it again, on any machine, and sees that it is the same:</p>\n<pre>",
     );
-    let line = format!("shelter measure IMAGE --policy RULES.toml --expect {mrenclave}");
-    html.text(&line).markup("</pre>\n<p>");
+    let lines = format!("shelter measure IMAGE --policy RULES.toml \\\n    --expect {mrenclave}");
+    html.lines(&lines).markup("</pre>\n<p>");
     match version {
         Some(version) => {
             html.text(&format!("This takes shelter of the version that built it, {version}."));
@@ -267,7 +305,7 @@ fn behind(html: &mut Html, subject: &Subject<'_>) {
         return;
     }
     html.markup("</dl>\n");
-    chain::quote(html, &judgement.material);
+    chain::quote(html, &judgement.material, told.emulated);
     html.markup("<h3>What the issuer says of the platform</h3>\n");
     chain::collateral(html, &judgement.material);
 }
@@ -312,16 +350,14 @@ fn checks(html: &mut Html, told: &Told) {
     let mut sorted: Vec<&Check> = told.checks.iter().collect();
     sorted.sort_by_key(order);
     for check in sorted {
-        html.element("<tr><td>", &check.id, "</td>");
+        html.element("<tr><td class=\"id\">", &check.id, "</td>");
         html.markup(match order(&check) {
             0 => "<td class=\"no\">\u{2717} failed</td>",
             1 => "<td class=\"wait\">\u{2013} not run</td>",
             _ => "<td class=\"ok\">\u{2713} holds</td>",
         });
-        html.markup("<td data-name=\"expected\">");
-        value(html, &check.expected);
-        html.markup("</td><td data-name=\"got\">");
-        value(html, &check.got);
+        html.markup("<td data-name=\"expected\">").value(&check.expected);
+        html.markup("</td><td data-name=\"got\">").value(&check.got);
         if order(&check) == 0 {
             html.element("<span class=\"do\">", &sentence(&check.action), "</span>");
         }
@@ -330,40 +366,30 @@ fn checks(html: &mut Html, told: &Told) {
     html.markup("</tbody></table>\n");
 }
 
-fn value(html: &mut Html, text: &str) {
-    if text.len() > 24 && !text.contains(' ') {
-        html.code(text);
-    } else {
-        html.text(text);
-    }
-}
-
 /// How to check all of it again.
 fn again(html: &mut Html, subject: &Subject<'_>) {
     let Judgement { told, material, trusted, .. } = subject.judgement;
     html.markup("<h2 id=\"again\">To check this again</h2>\n");
     html.markup(
         "<p>The evidence is below; collateral and root are public, or saved beside this page by \
-         <code>--save</code>. With the digits in a file as bytes (<code>xxd -r -p</code>):</p>\n<pre>",
+         <code class=\"whole\">--save</code>. With the digits in a file as bytes (<code class=\"whole\">xxd -r -p</code>):</p>\n<pre>",
     );
     let bound = match &material.report_data {
         Some(data) => format!("--report-data {}", Hex(data)),
         None if told.is_identified() => "--unbound".into(),
         None => "--authenticate-only".into(),
     };
-    let at = told.time.map_or_else(String::new, |time| format!(" --at {time}"));
-    let mut line = String::from("shelter verify EVIDENCE --root ROOT");
+    let mut words = vec!["shelter verify EVIDENCE".to_owned(), "--root ROOT".into()];
     if told.tee.as_deref() != Some("snp") {
-        line += " --collateral COLLATERAL";
+        words.push("--collateral COLLATERAL".into());
     }
     if trusted.policy_text.is_some() {
-        line += " --policy POLICY";
+        words.push("--policy POLICY".into());
     }
-    for entry in &trusted.saved {
-        line += &format!(" --reference {}", entry.name);
-    }
-    line += &format!("{at} \\\n    {bound}");
-    html.lines(&line).markup("</pre>\n");
+    words.extend(trusted.saved.iter().map(|entry| format!("--reference {}", entry.name)));
+    words.extend(told.time.map(|time| format!("--at {time}")));
+    words.push(bound);
+    html.lines(&words.join(" \\\n    ")).markup("</pre>\n");
     if told.session.is_some() {
         html.markup(
             "<p>That the report data are those of the session could be seen by its two ends alone, while it \
@@ -373,14 +399,12 @@ fn again(html: &mut Html, subject: &Subject<'_>) {
     let digits = Hex(&material.evidence).to_string();
     let summary = format!("Evidence, {} bytes", material.evidence.len());
     html.element("<details open><summary>", &summary, "</summary>\n<pre>");
-    let lines: Vec<&str> = (0..digits.len())
-        .step_by(DIGITS)
-        .map(|at| &digits[at..digits.len().min(at + DIGITS)])
-        .collect();
-    html.lines(&lines.join("\n")).markup("</pre></details>\n");
+    // One line, which is broken where the page ends.
+    html.text(&digits).markup("</pre></details>\n");
     if !material.claims.is_empty() {
         let claims = Hex(&material.claims).to_string();
-        html.markup("<details open><summary>Claims buffer</summary>\n<pre>").lines(&claims);
+        html.markup("<details open class=\"short\"><summary>Claims buffer</summary>\n<pre>")
+            .lines(&claims);
         html.markup("</pre></details>\n");
     }
 }

@@ -7,6 +7,9 @@ use serde_json::Value;
 const FIRST: [&str; 9] =
     ["process", "debug", "root", "network", "attester", "mounts", "exec", "inputs", "signals"];
 
+/// Members that count bytes.
+const SIZES: [&str; 3] = ["root.size", "enclave.size", "enclave.heap_max"];
+
 /// All members of a manifest; nested ones below a name of several parts.
 pub(super) fn manifest(html: &mut Html, manifest: &Value) {
     html.markup("<dl>\n");
@@ -30,10 +33,23 @@ fn member(html: &mut Html, name: String, value: &Value) {
                 member(html, format!("{name}.{key}"), value);
             }
         }
+        Value::Number(bytes) if SIZES.contains(&name.as_str()) => {
+            html.fact(&name, &size(bytes.as_u64().unwrap_or_default()));
+        }
         other => {
             html.fact(&name, &words(other));
         }
     }
+}
+
+/// Bytes, and in a larger unit where they are a whole number of it.
+fn size(bytes: u64) -> String {
+    let whole = |(name, shift): &(&str, u32)| {
+        let unit = 1_u64 << shift;
+        (bytes >= unit && bytes.is_multiple_of(unit)).then(|| format!("{} {name}", bytes / unit))
+    };
+    let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)].iter().find_map(whole);
+    unit.map_or_else(|| format!("{bytes} bytes"), |unit| format!("{unit} ({bytes} bytes)"))
 }
 
 /// A value without the signs that only JSON needs.
@@ -90,6 +106,7 @@ mod tests {
         let value = json!({
             "process": { "argv": { "exact": ["sh", "-c", "echo a"] }, "env": {}, "cwd": "/" },
             "exec": [], "debug": false, "attester": null,
+            "root": { "size": 16385 }, "enclave": { "size": 68_719_476_736_u64, "threads": 64 },
             "network": { "connect": [
                 { "address": "10.0.0.5", "port": 443 }, { "address": "::1", "port": 80 },
             ] },
@@ -103,6 +120,9 @@ mod tests {
             ("exec", "none"),
             ("debug", "no"),
             ("attester", "none"),
+            ("root.size", "16385 bytes"),
+            ("enclave.size", "64 GiB (68719476736 bytes)"),
+            ("enclave.threads", "64"),
             ("network.connect", "10.0.0.5:443 [::1]:80"),
         ] {
             let row = format!("<div><dt>{name}</dt><dd>{text}</dd></div>");

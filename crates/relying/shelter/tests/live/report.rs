@@ -39,7 +39,10 @@ fn a_page_says_what_the_verdict_says() {
     is_inert(&text);
     for part in [
         "<strong>EMULATED</strong>",
-        "<strong>ACCEPTED</strong>",
+        // Neither green nor without the word, and on every sheet of paper.
+        "verdict authentic\"><strong>ACCEPTED</strong> <em>emulated</em>",
+        "@top-left { content: \"EMULATED: ",
+        "Attestation report on web at tcp:127.0.0.1:",
         &"11".repeat(32),
         &"01".repeat(16),
         "&quot;billing&quot;",
@@ -59,7 +62,7 @@ fn a_page_says_what_the_verdict_says() {
     let (code, text) = page(place, &["kept/evidence", "--report-data", data.trim()]);
     assert_eq!(code, 0);
     is_inert(&text);
-    assert!(text.contains("evidence in a file"));
+    assert!(text.contains("evidence in the file kept/evidence"));
     policy(place, "policy", &"12".repeat(32), "");
     let (code, text) = page(place, &[&target(address)]);
     assert_eq!(code, 1);
