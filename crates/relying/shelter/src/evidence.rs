@@ -4,6 +4,7 @@ use crate::args::Judged;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
 use crate::live::Material;
+use crate::mistaken;
 use crate::source::Source;
 use crate::trusted::Trusted;
 use attestation::check::CheckId;
@@ -34,8 +35,13 @@ impl Kind {
             Report::parse(bytes).map_err(in_file(path))?;
             return Ok(Self::Snp);
         }
-        Quote::parse(bytes).map_err(in_file(path))?;
-        Ok(Self::Quote)
+        match Quote::parse(bytes) {
+            Ok(_) => Ok(Self::Quote),
+            Err(error) => {
+                let expected = "evidence: an SGX or TDX quote, or a SEV-SNP report of 1184 bytes";
+                Err(mistaken::instead(path, bytes, expected, error))
+            }
+        }
     }
 }
 
@@ -100,7 +106,9 @@ pub(crate) fn examine<T>(
 /// The one certificate in a file, DER or PEM, as DER.
 pub(crate) fn certificate(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = files::read(path, MOST_ENDORSEMENT)?;
-    let der = x509::one(bytes).map_err(in_file(path))?;
-    x509::Certificate::parse(&der).map_err(in_file(path))?;
+    const EXPECTED: &str = "a certificate, DER or PEM";
+    let failed = |error: &dyn std::fmt::Display| mistaken::instead(path, &bytes, EXPECTED, error);
+    let der = x509::one(bytes.clone()).map_err(|error| failed(&error))?;
+    x509::Certificate::parse(&der).map_err(|error| failed(&error))?;
     Ok(der)
 }

@@ -12,6 +12,7 @@ mod failure;
 mod files;
 mod live;
 mod measure;
+mod mistaken;
 mod reference;
 mod report;
 mod shown;

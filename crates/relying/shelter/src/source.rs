@@ -2,7 +2,8 @@
 
 use crate::args::CollateralSource;
 use crate::failure::Failure;
-use crate::files::{self, in_file};
+use crate::files;
+use crate::mistaken;
 use crate::trusted::Moment;
 use ::collateral::cache::{Cache, Schedule};
 use ::collateral::object::Wanted;
@@ -80,7 +81,8 @@ impl Source {
 /// A bundle's file.
 pub(crate) fn bundle(path: &Path) -> Result<Collateral, Failure> {
     let bytes = files::read(path, MAX_COLLATERAL_BYTES as u64)?;
-    Collateral::from_json(&bytes).map_err(in_file(path))
+    Collateral::from_json(&bytes)
+        .map_err(|error| mistaken::instead(path, &bytes, "a bundle of collateral, JSON", error))
 }
 
 /// A cache for one command.

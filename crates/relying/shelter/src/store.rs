@@ -12,6 +12,8 @@ use workload::digest::Digest;
 
 /// Most bytes of the file: some ten thousand entries.
 const MOST: u64 = 8 << 20;
+/// Most names that an error lists.
+const MOST_TOLD: usize = 8;
 
 /// The store, in memory.
 #[derive(Debug)]
@@ -68,8 +70,13 @@ impl Store {
     /// There is none.
     pub(crate) fn need(&self, name: &str) -> Result<&Entry, Failure> {
         self.entries.iter().find(|entry| entry.name == name).ok_or_else(|| {
-            let message = format!("expected a measurement saved as {name:?}, got none");
-            in_file(&self.path)(message)
+            let names: Vec<&str> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
+            let got = match names[..] {
+                [] => "none (shelter measure IMAGE --save NAME saves one)".to_owned(),
+                [..] if names.len() <= MOST_TOLD => format!("only {}", names.join(", ")),
+                [..] => format!("{} others", names.len()),
+            };
+            in_file(&self.path)(format!("expected a measurement saved as {name:?}, got {got}"))
         })
     }
 

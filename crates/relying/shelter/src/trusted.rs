@@ -6,6 +6,7 @@ use crate::args::Trust;
 use crate::evidence::certificate;
 use crate::failure::Failure;
 use crate::files::{self, in_file};
+use crate::mistaken;
 use crate::store::Store;
 use ::collateral::clock::{Clock, Host};
 use attestation::policy::{MAX_POLICY_BYTES, Policy};
@@ -68,7 +69,12 @@ impl Trusted {
         let (mut policy, policy_text) = match &trust.policy {
             Some(path) => {
                 let text = files::read_text(path, MAX_POLICY_BYTES as u64)?;
-                (Policy::from_toml(&text).map_err(in_file(path))?, Some(text))
+                let policy = Policy::from_toml(&text).map_err(|error| {
+                    const POLICY: &str =
+                        "a policy, TOML (shelter reference policy NAME --root FILE prints one)";
+                    mistaken::instead(path, text.as_bytes(), POLICY, error)
+                })?;
+                (policy, Some(text))
             }
             None if is_named && trust.reference.is_empty() => {
                 let message = "expected --policy FILE or --reference NAME, got neither";

@@ -60,13 +60,21 @@ impl Judgement {
     }
 
     fn of_file(path: &Path, judged: &Judged) -> Result<Self, Failure> {
+        let shown = path.display();
+        if matches!(path.try_exists(), Ok(false))
+            && format!("tcp:{shown}").parse::<Address>().is_ok()
+        {
+            return Err(Failure::Undecided(format!(
+                "TARGET: expected tcp:HOST:PORT, unix:PATH or a file of evidence, got {shown}, which is no file; is \
+                 tcp:{shown} meant?"
+            )));
+        }
         for (option, is_given) in [
             ("--container", judged.peer.container.is_some()),
             ("--instance-id", judged.peer.instance_id.is_some()),
             ("--peer-collateral", judged.trust.source.peer_collateral),
         ] {
             if is_given {
-                let shown = path.display();
                 return Err(Failure::Undecided(format!(
                     "{shown}: expected no {option} for evidence in a file, got one"
                 )));

@@ -139,6 +139,42 @@ fn to_authenticate_is_never_to_accept() {
     sgx(place).with("--authenticate-only", "").cannot_judge("--authenticate-only");
 }
 
+/// The parser of what was asked for would say something of the file that was given, which helps nobody.
+#[test]
+fn files_that_are_mixed_up_are_told_by_what_they_are() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    fs::write(place.join("rules.toml"), "[attester]\nlisten = 9443\nforward = '127.0.0.1:80'\n")
+        .unwrap();
+    fs::write(place.join("root.pem"), "-----BEGIN CERTIFICATE-----\nAAEC\n").unwrap();
+    let quote = vector("sgx/sgx_quote");
+    let verify = sgx(place);
+    for (option, file, expected, got) in [
+        (
+            "--policy",
+            "root.pem".as_ref(),
+            "a policy, TOML (shelter reference policy",
+            "a certificate, PEM",
+        ),
+        (
+            "--policy",
+            "rules.toml".as_ref(),
+            "a policy, TOML",
+            "the rules of a conversion, which measure takes",
+        ),
+        ("--policy", &vector("sgx/sgx_quote_collateral.json"), "a policy, TOML", "collateral"),
+        ("--evidence", "root.pem".as_ref(), "evidence: an SGX or TDX quote", "a certificate, PEM"),
+        ("--evidence", "sgx.toml".as_ref(), "evidence: an SGX or TDX quote", "a policy"),
+        ("--collateral", &quote, "a bundle of collateral, JSON", "a quote"),
+        ("--root", "sgx.toml".as_ref(), "a certificate, DER or PEM", "a policy"),
+    ] as [(_, &Path, _, _); 7]
+    {
+        let mixed = verify.clone().file(option, file);
+        mixed.cannot_judge(&format!("{}: expected {expected}", file.display()));
+        mixed.cannot_judge(&format!(", got {got}\n"));
+    }
+}
+
 #[test]
 fn another_enclave_and_another_root_are_refused() {
     let place = tempfile::tempdir().unwrap();

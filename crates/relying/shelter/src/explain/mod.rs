@@ -13,6 +13,7 @@ pub(crate) use told::{Check, Told, Word};
 use crate::args::Explain;
 use crate::failure::Failure;
 use crate::files::{self, MOST_VERDICT};
+use crate::mistaken;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -27,8 +28,9 @@ pub(crate) fn run(arguments: &Explain) -> Result<(), Failure> {
             (name, bytes)
         }
     };
-    let told =
-        Told::parse(&bytes).map_err(|error| Failure::Undecided(format!("{name}: {error}")))?;
+    let told = Told::parse(&bytes).map_err(|error| {
+        mistaken::instead(name.as_ref(), &bytes, "a verdict of shelter verify --json", error)
+    })?;
     print(&told, arguments.all);
     told.end()
 }

@@ -12,7 +12,9 @@ use crate::trusted::Trusted;
 use attestation::policy::Level;
 use rats_tls::{AsyncStream, Fault, Party, SessionError};
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, Error as TlsError};
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -136,7 +138,7 @@ impl Container {
             Err(error) => match judge.take() {
                 Some(seen) if !seen.verdict.is_accepted() => Ok(Opened::Refused(seen)),
                 // An accepted verdict of a session that did not open all the same is none.
-                _ => Err(self.failed(&why(&error, self.timeout))),
+                _ => Err(self.failed(&why(&error, self.timeout, self.name.as_deref()))),
             },
         }
     }
@@ -157,7 +159,7 @@ impl Container {
             });
             return match looked.await {
                 Ok(seen) => seen.map_err(|error| self.failed(&error)),
-                Err(_) => Err(self.failed(&why(&SessionError::Timeout, self.timeout))),
+                Err(_) => Err(self.failed(&why(&SessionError::Timeout, self.timeout, None))),
             };
         }
         match self.open().await? {
@@ -214,7 +216,17 @@ impl Container {
         });
         match connected.await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(self.failed(&format_args!("connect: {error}"))),
+            Ok(Err(error)) => {
+                // Nobody listens, or there is no such socket.
+                let is_absent =
+                    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+                let ask = if is_absent {
+                    "; does inclavared, or the container's attester, run, and listen there?"
+                } else {
+                    ""
+                };
+                Err(self.failed(&format_args!("connect: {error}{ask}")))
+            }
             Err(_) => Err(self.failed(&format_args!(
                 "connect: expected an answer within {}, got none",
                 Seconds(self.timeout)
@@ -250,12 +262,19 @@ fn server_name(container: Option<&str>) -> Result<ServerName<'static>, Failure> 
 }
 
 /// Why there is no session, with what to do where that is likely to be known.
-fn why(error: &SessionError, patience: Duration) -> String {
+fn why(error: &SessionError, patience: Duration, name: Option<&str>) -> String {
     match error {
         SessionError::Timeout => {
             format!("session: expected each step within {}, got none", Seconds(patience))
         }
-        SessionError::Alpn { got: None } | SessionError::Truncated => format!(
+        SessionError::Tls(TlsError::AlertReceived(AlertDescription::UnrecognisedName)) => format!(
+            "--container: expected a name that the relay there was told, got {}; inclavared is told by its --container \
+             NAME=ADDR or --containers DIR",
+            name.unwrap_or("none")
+        ),
+        SessionError::Alpn { got: None }
+        | SessionError::Truncated
+        | SessionError::Tls(TlsError::InvalidMessage(_)) => format!(
             "session: {error}; is an attester, or a relay that knows this container, at that address?"
         ),
         SessionError::Protocol(Fault::NoEvidence) => {

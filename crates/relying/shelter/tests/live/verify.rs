@@ -172,8 +172,12 @@ fn who_does_not_speak_the_protocol_gives_no_verdict() {
     };
     no_verdict(answering(b""), "is an attester, or a relay that knows this container");
     no_verdict(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "session: tls: ");
+    no_verdict(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "is an attester, or a relay that");
+    // A relay's alert, unrecognized_name.
+    let unknown = "--container: expected a name that the relay there was told, got none";
+    no_verdict(answering(b"\x15\x03\x03\x00\x02\x02\x70"), unknown);
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    no_verdict(gone, "connect: ");
+    no_verdict(gone, "does inclavared, or the container's attester, run, and listen there?");
     // A server that proves nothing: it speaks the protocol, and asks for proof instead.
     let asking = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = asking.local_addr().unwrap();
@@ -214,6 +218,10 @@ fn wrong_use_is_told_before_anybody_is_asked() {
         assert_eq!(ended.code, 2);
         assert!(ended.stderr.contains("TARGET: expected "), "{}", ended.stderr);
     }
+    let bare =
+        run(place, &[&["verify", "127.0.0.1:8443", "--container", "web"], &TRUST[..]].concat());
+    assert_eq!(bare.code, 2);
+    assert!(bare.stderr.contains("is tcp:127.0.0.1:8443 meant?"), "{}", bare.stderr);
     assert!(listener.accept().is_err(), "nobody was asked");
 }
 
