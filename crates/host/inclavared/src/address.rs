@@ -31,7 +31,7 @@ pub struct AddressError {
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let got = self.got.escape_debug();
+        let got = &self.got;
         write!(f, "address: expected IP:PORT, unix:PATH or vsock:CID:PORT, got {got:?}")
     }
 }
@@ -104,6 +104,15 @@ mod tests {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.starts_with("address: expected IP:PORT"), "{error}");
         }
+    }
+
+    /// It was shown as the insides of an iterator over its characters.
+    #[test]
+    fn an_address_that_is_none_is_shown_as_it_came() {
+        assert_eq!(
+            "localhost:1\u{1b}".parse::<Address>().unwrap_err().to_string(),
+            "address: expected IP:PORT, unix:PATH or vsock:CID:PORT, got \"localhost:1\\u{1b}\""
+        );
     }
 
     #[test]

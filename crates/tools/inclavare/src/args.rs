@@ -4,12 +4,15 @@ use clap::{Args, Parser, Subcommand};
 use convert::overrides::Overrides;
 use std::path::PathBuf;
 
+/// Where `--help` lists an option of all commands: after a command's own.
+const LAST: usize = 900;
+
 /// Makes enclaves of container images.
 #[derive(Parser)]
 #[command(version, propagate_version = true, after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
     /// No progress bars (there are none either where standard error is no terminal)
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = LAST)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,

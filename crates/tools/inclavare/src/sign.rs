@@ -12,9 +12,12 @@ use workload::digest::Hex;
 
 pub(crate) fn sign(arguments: &Sign) -> Result<(), Failure> {
     let pack = Pack::find(&arguments.target)?;
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::Refused(format!("{}: {error}", arguments.key.display()))
+    };
     let pem = String::from_utf8(read(&arguments.key)?)
-        .map_err(|_| Failure::Refused("key file: expected a PEM, got binary data".into()))?;
-    let key = SigningKey::from_pem(&pem).map_err(Failure::refused)?;
+        .map_err(|_| refused(&"key file: expected a PEM, got binary data"))?;
+    let key = SigningKey::from_pem(&pem).map_err(|error| refused(&error))?;
     let unsigned = pack.unsigned(arguments.date.date.unwrap_or_else(today));
     let signed = key.sign::<Fast>(&unsigned).map_err(Failure::refused)?;
     finish(&pack, &signed)

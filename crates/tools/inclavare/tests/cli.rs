@@ -171,7 +171,8 @@ fn refusals_have_their_exit_codes_and_leave_nothing() {
     let (code, message) =
         bad(place, &["image", "convert", "layout", "--policy", "rules", "--pack", "x"]);
     assert_eq!(code, 1);
-    assert!(message.contains("rules: expected toml") && message.contains("debgu"), "{message}");
+    assert!(message.starts_with("inclavare: rules: rules: expected toml"), "{message}");
+    assert!(message.contains("debgu"), "{message}");
     let (code, message) =
         bad(place, &["image", "convert", "layout", "--enclave-size", "100M", "--bundle", "x"]);
     assert_eq!(code, 1);
@@ -183,6 +184,7 @@ fn refusals_have_their_exit_codes_and_leave_nothing() {
     good(place, &["image", "convert", "layout", "--pack", "pack"]);
     let (code, message) = bad(place, &["sign", "pack", "--key", "no.pem"]);
     assert_eq!(code, 1);
+    assert!(message.starts_with("inclavare: no.pem: key file: expected"), "{message}");
     assert!(message.contains("got no PEM"), "{message}");
     assert!(!place.join("pack/enclave.sig").exists());
     assert_eq!(bad(place, &["key", "new", "key.pem"]).0, 3);

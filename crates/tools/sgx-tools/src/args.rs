@@ -6,15 +6,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// Where `--help` lists an option of all commands: after a command's own.
+const LAST: usize = 900;
+
 /// Asks the architectural enclaves of this host, and judges their quotes.
 #[derive(Parser)]
 #[command(version, propagate_version = true, after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
     /// Results as JSON, one object on one line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST)]
     pub(crate) json: bool,
     /// Say on standard error what is being done
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST)]
     pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) command: Command,

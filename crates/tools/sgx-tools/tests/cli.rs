@@ -338,7 +338,8 @@ fn files_are_shown_by_their_contents() {
     service.write("garbage", [7; 1000]);
     let (code, text) = service.bad(&["inspect", "garbage"]);
     assert_eq!(code, 1);
-    assert!(text.contains("garbage: tee_type"), "{text}");
+    assert!(text.contains("garbage: expected a quote, a REPORT (432 bytes), "), "{text}");
+    assert!(text.contains("got another file of 1000 bytes; as a quote: tee_type"), "{text}");
     assert_eq!(service.bad(&["inspect", "nothing"]).0, 2);
 }
 

@@ -13,7 +13,15 @@ use workload::manifest::Source;
 
 pub(crate) fn run(arguments: Convert, bar: Bar) -> Result<(), Failure> {
     let input = open(&arguments.source)?;
-    let policy = arguments.overrides.clone().apply()?;
+    let policy = arguments.overrides.clone().apply().map_err(|error| {
+        // One that says what was read names the file already.
+        match (&arguments.overrides.policy, error) {
+            (Some(path), error @ convert::Error::Policy { .. }) => {
+                Failure::Refused(format!("{}: {error}", path.display()))
+            }
+            (_, error) => error.into(),
+        }
+    })?;
     let options = Options { policy, progress: &bar, ..Options::default() };
     let conversion = convert::convert(&input, options)?;
     if let Some(directory) = &arguments.pack {

@@ -19,7 +19,15 @@ pub(crate) fn run(arguments: &Inspect, say: Say) -> Result<(), Failure> {
         Report::SIZE => report(&bytes).map_err(|error| error.to_string()),
         Targetinfo::SIZE => target_info(&bytes).map_err(|error| error.to_string()),
         _ if bytes.first() == Some(&b'{') => ias::read(&bytes),
-        _ => quote(&bytes).map_err(|error| error.to_string()),
+        _ => quote(&bytes).map_err(|error| {
+            format!(
+                "expected a quote, a REPORT ({} bytes), a TARGETINFO ({} bytes) or an attestation report (JSON), got \
+                 another file of {} bytes; as a quote: {error}",
+                Report::SIZE,
+                Targetinfo::SIZE,
+                bytes.len()
+            )
+        }),
     };
     match shown {
         Ok(shown) => say.result(&shown),
