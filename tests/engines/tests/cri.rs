@@ -43,6 +43,23 @@ fn newer_containerd() {
     cri(Release::Newer);
 }
 
+/// As on many virtual machines: what runc calls EOF.
+#[test]
+fn a_score_that_the_machine_forbids_is_said() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+    let has_sys_resource = u64::from_str_radix(held, 16).unwrap() & 1 << 24 != 0;
+    let reason = has_sys_resource.then(|| "the machine has CAP_SYS_RESOURCE".into());
+    if let Some(reason) = reason.or_else(|| obstacle(Cri::PACKAGES)) {
+        return eprintln!("skipped: CRI, a forbidden score: {reason}");
+    }
+    let cri = Cri::start_unrestricted(Release::Installed).unwrap_or_else(|error| panic!("{error}"));
+    let refused = cri.run_pod(ON_THE_NODES_NETWORK).unwrap_err();
+    ["oomScoreAdj", "CAP_SYS_RESOURCE"].iter().for_each(|part| holds(&refused, part).unwrap());
+    cri.clean();
+    cri.containerd().host().expect_nothing_left(&["*/k8s.io/*"]).unwrap();
+}
+
 const ON_THE_NODES_NETWORK: Shared = Shared { node_network: true, processes: false };
 
 fn wish<'a>(command: &'a [&'a str]) -> Wish<'a> {

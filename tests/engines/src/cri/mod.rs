@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Where the logs of pods go.
 const LOGS: &str = "/run/pods";
 
+/// The table that the page's second block is of, and `OWN_SETTINGS` too.
+const TABLE: &str = r#"[plugins."io.containerd.grpc.v1.cri"]"#;
+
 /// What this host's containerd needs besides the page's blocks: our pause image, Debian's place of CNI's programs.
 const OWN_SETTINGS: &str = r#"
 sandbox_image = "docker.io/library/pause:test"
@@ -82,13 +85,27 @@ impl Cri {
     /// What must be installed.
     pub const PACKAGES: &[&str] = &["containerd", "runc", "containernetworking-plugins", "procps"];
 
-    /// Starts containerd with the handler of `docs/engines.md` and an image for the pods' own processes.
+    /// Starts containerd with the handler of `docs/engines.md`, its settings for a machine without
+    /// CAP_SYS_RESOURCE, and an image for the pods' own processes.
     ///
     /// # Errors
-    /// It does not come up, or lacks its network or the image.
+    /// It does not come up, or lacks the image.
     pub fn start(release: Release) -> Result<Self, String> {
+        Self::start_with(release, documented("restrict_oom_score_adj"))
+    }
+
+    /// Likewise without those settings.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_unrestricted(release: Release) -> Result<Self, String> {
+        Self::start_with(release, TABLE)
+    }
+
+    /// The settings are the beginning of [`TABLE`].
+    fn start_with(release: Release, settings: &str) -> Result<Self, String> {
         let file = "/etc/containerd/config.toml";
-        let blocks = [documented(file), documented("restrict_oom_score_adj"), OWN_SETTINGS];
+        let blocks = [documented(file), settings, OWN_SETTINGS];
         let config = blocks.join("\n");
         let files = [(file, &*config), ("/etc/cni/net.d/10-pods.conflist", NETWORK)];
         let containerd = Containerd::start_with(release, &files)?;
