@@ -4,6 +4,7 @@
 //! Options stand anywhere before `--` and, for verbs that take a command (`exec`, `ps`), before the
 //! command's first word. `--name value`, `--name=value`, `-n value`; switches also as `--name=true|false`.
 
+use std::ffi::OsString;
 use std::fmt;
 
 /// One option of a verb.
@@ -87,6 +88,21 @@ impl fmt::Display for Usage {
             Self::Words { expected, got } => write!(f, "expected {expected}, got {got} words"),
         }
     }
+}
+
+/// The words as text: nothing that rune is told is anything else.
+pub(crate) fn texts<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Vec<String>, Usage> {
+    words
+        .enumerate()
+        .map(|(index, word)| match word.to_str() {
+            Some(word) => Ok(word.to_owned()),
+            None => Err(Usage::Bad {
+                option: format!("argument {}", index + 1),
+                expected: "UTF-8",
+                got: word.to_string_lossy().into_owned(),
+            }),
+        })
+        .collect()
 }
 
 impl Args {
@@ -197,6 +213,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt;
 
     const TABLE: [Opt; 4] = [
         value("bundle", Some('b'), ""),
@@ -204,6 +221,13 @@ mod tests {
         value("env", Some('e'), ""),
         value("preserve-fds", None, ""),
     ];
+
+    #[test]
+    fn words_that_are_no_text_are_refused_by_number() {
+        let words = ["state".into(), OsString::from_vec(vec![b'a', 0xff])];
+        let error = texts(words.iter()).unwrap_err().to_string();
+        assert_eq!(error, "argument 2: expected UTF-8, got \"a\u{fffd}\"");
+    }
 
     fn parse(words: &[&str], end: End) -> Result<Args, Usage> {
         Args::parse(&TABLE, words.iter().map(|w| (*w).to_owned()), end)

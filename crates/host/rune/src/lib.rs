@@ -16,10 +16,13 @@ pub mod runelet;
 use args::{Args, End};
 use failure::Failure;
 use global::Globals;
+use std::ffi::OsString;
 
 /// Runs a command line without the program's name; the result is the exit code.
-pub fn run(words: impl Iterator<Item = String>) -> i32 {
-    let parsed = match Args::parse(&global::OPTIONS, words, End::FirstWord) {
+pub fn run<'a>(words: impl Iterator<Item = &'a OsString>) -> i32 {
+    let parsed =
+        args::texts(words).and_then(|words| Args::parse(&global::OPTIONS, words, End::FirstWord));
+    let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(usage) => {
             eprintln!("rune: {usage}");

@@ -3,8 +3,12 @@
 #![forbid(unsafe_code)]
 #![no_main]
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 container::program!(run);
 
 fn run() -> i32 {
-    rune::run(std::env::args().skip(1))
+    rune::run(container::sys::arguments().iter().skip(1))
 }

@@ -65,10 +65,13 @@ impl Frame<'_> {
         self.set_register(REG_EFL, rflags);
     }
     pub(crate) fn extended_state(&self) -> *const u8 {
-        self.0.uc_mcontext.fpregs.cast::<u8>()
+        // The kernel's pointer stands behind the registers (asm/sigcontext.h); not every C library names it.
+        let behind = (&raw const self.0.uc_mcontext.gregs).wrapping_add(1);
+        // SAFETY: the frame is the kernel's, so the pointer lies there, within `uc_mcontext`.
+        unsafe { behind.cast::<*const u8>().read() }
     }
     pub(crate) fn extended_state_mut(&mut self) -> *mut u8 {
-        self.0.uc_mcontext.fpregs.cast::<u8>()
+        self.extended_state().cast_mut()
     }
 
     /// Takes the registers that a leaf gate saved.

@@ -88,13 +88,14 @@ const PROTECTED: &str = "rune-protected";
 /// this process: if those are enough to write to it, a sealed copy runs instead, else it is safe as it is.
 /// A failure of either leaves this process as it was.
 pub fn protect_own_file() {
+    use super::start::arguments;
     use rustix::fd::AsFd;
     use rustix::fs::{CWD, StatVfsMountFlags, statvfs};
     use rustix::mount::{OpenTreeFlags, open_tree};
     use std::os::unix::ffi::OsStringExt;
     const EXE: &str = "/proc/self/exe";
     let is_read_only = statvfs(EXE).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::RDONLY));
-    let is_second = std::env::args_os().next().is_some_and(|name| name == PROTECTED);
+    let is_second = arguments().first().is_some_and(|name| name == PROTECTED);
     if is_read_only || is_second {
         return;
     }
@@ -113,7 +114,7 @@ pub fn protect_own_file() {
         },
     };
     let name = std::iter::once(PROTECTED.into());
-    let argv = name.chain(std::env::args_os().skip(1)).map(OsStringExt::into_vec);
+    let argv = name.chain(arguments().iter().skip(1).cloned()).map(OsStringExt::into_vec);
     let env = std::env::vars_os().map(|(mut name, value)| {
         name.push("=");
         name.push(value);

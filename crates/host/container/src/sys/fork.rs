@@ -93,19 +93,28 @@ pub fn unshare(namespaces: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-unsafe extern "C" {
-    /// Not 0 until the C library makes a thread (glibc 2.32, "Single-Threaded").
-    static __libc_single_threaded: libc::c_char;
+/// Whether the C library knows that it never made a thread; musl does not say.
+#[cfg(target_env = "gnu")]
+fn has_never_had_threads() -> bool {
+    unsafe extern "C" {
+        /// Not 0 until the C library makes a thread (glibc 2.32, "Single-Threaded").
+        static __libc_single_threaded: libc::c_char;
+    }
+    // SAFETY: the C library defines it and writes to it only when this thread makes another one.
+    unsafe { __libc_single_threaded != 0 }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn has_never_had_threads() -> bool {
+    false
 }
 
 /// Whether there is no other thread.
 fn is_single_threaded() -> bool {
-    // SAFETY: the C library defines it and writes to it only when this thread makes another one.
-    let has_never_had_threads = unsafe { __libc_single_threaded } != 0;
     // Tests run on threads of the harness; there the child only makes system calls and ends. Otherwise the number of
     // links of the task directory is that of threads and two more.
     cfg!(test)
-        || has_never_had_threads
+        || has_never_had_threads()
         || rustix::fs::stat("/proc/self/task").is_ok_and(|s| s.st_nlink == 3)
         || rustix::fs::stat("/proc/self/task").is_err()
 }

@@ -24,7 +24,7 @@ pub use filter::{
 pub use fork::{Fork, fork_into, unshare};
 pub(crate) use launcher::launcher_code;
 pub use signals::{SignalFd, SignalInfo, default_signals, signal_from_raw};
-pub use start::start;
+pub use start::{arguments, start};
 pub use tuning::{
     IdMapMount, SchedAttr, close_on_exec_from, join_session_keyring, mount_setattr,
     set_io_priority, set_memory_policy, set_personality, set_scheduler,

@@ -3,17 +3,29 @@
 //! the message that the first one has overflowed. That message is lost; the program ends by SIGSEGV all the same.
 
 use rustix::fs::{Mode, OFlags};
+use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+/// What the C library's start gave. `std::env::args_os` has it without the standard library's start with glibc only.
+static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// The program's arguments, its name first.
+pub fn arguments() -> &'static [OsString] {
+    ARGUMENTS.get_or_init(|| std::env::args_os().collect())
+}
 
 /// Makes a function `fn() -> i32` the program, in place of `fn main()`; the crate is `#![no_main]`. Its result is the
-/// exit code.
+/// exit code; [`arguments`] has the arguments.
 #[macro_export]
 macro_rules! program {
     ($run:path) => {
         // SAFETY: the crate is `#![no_main]`, so that nothing else defines the C library's entry.
         #[unsafe(no_mangle)]
-        extern "C" fn main() -> i32 {
-            $crate::sys::start($run)
+        extern "C" fn main(count: i32, words: *const *const ::core::ffi::c_char) -> i32 {
+            // SAFETY: these are the C library's, which calls this function alone.
+            unsafe { $crate::sys::start($run, count, words) }
         }
     };
 }
@@ -25,7 +37,16 @@ macro_rules! program {
 ///
 /// # Panics
 /// Never; a program without streams ends.
-pub fn start(run: fn() -> i32) -> ! {
+///
+/// # Safety
+/// `words` are `count` pointers to strings that live and stay as they are from now on: those that `main` gets.
+pub unsafe fn start(run: fn() -> i32, count: i32, words: *const *const c_char) -> ! {
+    let words = (0..usize::try_from(count).unwrap_or(0)).map(|index| {
+        // SAFETY: as the caller promises.
+        let word = unsafe { CStr::from_ptr(*words.add(index)) };
+        OsStr::from_bytes(word.to_bytes()).to_owned()
+    });
+    let _ = ARGUMENTS.set(words.collect());
     let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: the array is valid, as long as said, and lives through the call.
     let polled = unsafe { libc::poll(streams.as_mut_ptr(), 3, 0) };

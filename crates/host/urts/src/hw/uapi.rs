@@ -127,7 +127,7 @@ pub(super) fn modify(device: &OwnedFd, number: u32, argument: &mut Modify) -> Re
 /// `argument` is what `number` takes.
 unsafe fn raw(device: &OwnedFd, number: u32, argument: *mut libc::c_void) -> Result<(), i32> {
     // SAFETY: as the caller promises.
-    match unsafe { libc::ioctl(device.as_raw_fd(), libc::c_ulong::from(number), argument) } {
+    match unsafe { libc::ioctl(device.as_raw_fd(), number as libc::Ioctl, argument) } {
         0 => Ok(()),
         _ => Err(errno()),
     }

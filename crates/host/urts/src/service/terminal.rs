@@ -22,7 +22,7 @@ pub(crate) fn ioctl<'a>(
     argument: &[u8],
     scratch: &'a mut [u8; TERMIOS],
 ) -> Served<'a> {
-    let request = libc::Ioctl::from(request);
+    let request = request as libc::Ioctl;
     let size = match request {
         libc::TCGETS | libc::TCSETS | libc::TCSETSW | libc::TCSETSF => TERMIOS,
         libc::TIOCGWINSZ | libc::TIOCSWINSZ => WINSIZE,
