@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask quickstart`, `test`, `check`, `bench`, `fuzz`.
+//! The project's own tasks: `cargo xtask quickstart`, `test`, `check`, `bench`, `fuzz`, `dist`.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod check;
+mod dist;
 mod fuzz;
 mod quickstart;
 mod run;
@@ -31,6 +32,8 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Format, lints, unsafe list, enclave instructions, licences
     Check,
+    /// Build the programs as they are shipped, rune without the C library's loader
+    Dist,
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Check => check::run(),
+        Task::Dist => dist::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,6 +30,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.all {
         tests.env("INCLAVARE_TEST_ALL", "1");
+        match crate::dist::obstacle()? {
+            None => {
+                tests.env("INCLAVARE_TEST_DIST_RUNE", crate::dist::rune()?);
+            }
+            Some(reason) => eprintln!("skipped: rune as it is shipped: {reason}"),
+        }
     }
     pass(&mut tests)?;
     let mut fuzz = in_workspace("fuzz/Cargo.toml", "targets");

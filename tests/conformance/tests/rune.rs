@@ -1,6 +1,6 @@
 //! All cases on rune, and that nothing is left when they end: with the cgroups that this host has and, with
-//! `--all`, with nothing but v1, with nothing but v2, and in a machine with Debian's kernel, where v2 has all
-//! controllers and either AppArmor or SELinux decides besides.
+//! `--all`, as it is shipped, with nothing but v1, with nothing but v2, and in a machine with Debian's kernel, where
+//! v2 has all controllers and either AppArmor or SELinux decides besides.
 
 use conformance::{Runtime, cases, obstacle};
 use machine::SecurityModule;
@@ -46,6 +46,19 @@ fn is_skipped(name: &str, only_all: bool) -> bool {
 fn rune_conforms() {
     if !is_skipped("rune_conforms", false) {
         check("this host", rune(), false);
+    }
+}
+
+/// As `cargo xtask dist` builds it: with another C library and allocator.
+#[test]
+fn rune_conforms_as_it_is_shipped() {
+    let name = "rune_conforms_as_it_is_shipped";
+    if is_skipped(name, true) {
+        return;
+    }
+    match std::env::var_os("INCLAVARE_TEST_DIST_RUNE") {
+        Some(program) => check("as shipped", program.into(), false),
+        None => eprintln!("skipped: {name}: cargo xtask test --all builds it, if it can be built"),
     }
 }
 

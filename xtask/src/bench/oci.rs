@@ -6,7 +6,7 @@
 //! namespace is work of the kernel's own threads and counts for nobody.
 
 use super::figure::{Figure, Target, median};
-use crate::run::{Result, cargo, output, pass, root, target};
+use crate::run::{Result, pass, root};
 use conformance::{Bundle, Runtime, obstacle};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -25,12 +25,12 @@ const TIME: &str = "/usr/bin/time";
 /// Most of peak memory that a command may take: 3.4 MiB, in KiB.
 const MEMORY: f64 = 3481.6;
 
-const TARGET: &str = "x86_64-unknown-linux-musl";
-
 const PEERS: [&str; 2] = ["/usr/bin/crun", "/usr/sbin/runc"];
 
 /// Says that this is the process inside the namespace, and where it may write.
 const INSIDE: &str = "INCLAVARE_BENCH_OCI";
+/// Our program, there.
+const RUNE: &str = "INCLAVARE_BENCH_OCI_RUNE";
 
 /// crun makes directories in the cgroup2 tree even where it is not mounted: in a place of its own.
 const COVER: &str = "u=/sys/fs/cgroup/unified; \
@@ -39,14 +39,14 @@ const COVER: &str = "u=/sys/fs/cgroup/unified; \
 
 /// Builds rune, then measures in another process of this program. Prints its figures itself.
 pub(super) fn run(is_json: bool) -> Result<()> {
-    if let Some(scratch) = std::env::var_os(INSIDE) {
-        return measure(Path::new(&scratch), is_json);
+    if let (Some(scratch), Some(rune)) = (std::env::var_os(INSIDE), std::env::var_os(RUNE)) {
+        return measure(Path::new(&scratch), Path::new(&rune), is_json);
     }
     if let Some(reason) = obstacle() {
         eprintln!("skipped: oci: {reason}");
         return Ok(());
     }
-    build()?;
+    let rune = crate::dist::rune()?;
     let scratch = root().join("target/bench-oci");
     std::fs::create_dir_all(&scratch)
         .map_err(|error| format!("create {}: {error}", scratch.display()))?;
@@ -56,25 +56,10 @@ pub(super) fn run(is_json: bool) -> Result<()> {
     if is_json {
         inside.arg("--json");
     }
-    pass(inside.env(INSIDE, scratch))
+    pass(inside.env(INSIDE, scratch).env(RUNE, rune))
 }
 
-/// Builds rune as it is shipped: with musl, whose start is a fifth of glibc's where CPUID traps.
-fn build() -> Result<()> {
-    let installed =
-        output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
-    if !Path::new(installed.trim()).exists() {
-        return Err(format!("no Rust for {TARGET}: rustup target add {TARGET}"));
-    }
-    if output(Command::new("musl-gcc").arg("--version")).is_err() {
-        return Err("no musl-gcc: apt-get install musl-tools".into());
-    }
-    let mut build = cargo();
-    build.args(["build", "--locked", "--profile", "dist", "--target", TARGET, "-p", "rune"]);
-    pass(build.env("RUSTFLAGS", "-C strip=symbols"))
-}
-
-fn measure(scratch: &Path, is_json: bool) -> Result<()> {
+fn measure(scratch: &Path, rune: &Path, is_json: bool) -> Result<()> {
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
         .map_err(|error| format!("become a subreaper: {error}"))?;
     let runtime = |program: PathBuf, name: &str| Runtime {
@@ -82,7 +67,7 @@ fn measure(scratch: &Path, is_json: bool) -> Result<()> {
         root: scratch.join(name),
         hides_cgroup2: false,
     };
-    let ours = runtime(target().join(TARGET).join("dist/rune"), "ours");
+    let ours = runtime(rune.into(), "ours");
     for peer in PEERS {
         if !Path::new(peer).exists() {
             eprintln!("skipped: {peer}: not installed");
