@@ -1,7 +1,7 @@
 //! `inclavared`: relays attested sessions between verifiers and containers.
 //!
-//! It holds no secret and is trusted with nothing; [`inclavared`] says why, and what `--hop-by-hop` changes. Exit codes: 0 after SIGTERM or
-//! SIGINT, 1 when it cannot begin or go on, 2 for wrong use.
+//! It holds no secret and is trusted with nothing; [`inclavared`] says why, and what `--hop-by-hop` changes. Exit
+//! codes: 0 after SIGTERM or SIGINT, 1 when it cannot begin or go on, 2 for wrong use.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -55,9 +55,9 @@ fn check(arguments: &Arguments) -> Result<Option<Task>, String> {
             Err("containers: expected --container NAME=ADDR or --containers DIR, got none".into())
         }
         Some(_) if names_containers => {
-            Err("--container, --containers: expected none with --hop-by-hop, which \
-                                            relays nothing"
-                .into())
+            const NONE: &str =
+                "--container, --containers: expected none with --hop-by-hop, which relays nothing";
+            Err(NONE.into())
         }
         Some(_) if arguments.metrics.is_some() => {
             Err("--metrics: expected none with --hop-by-hop".into())

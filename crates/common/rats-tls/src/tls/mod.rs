@@ -15,8 +15,25 @@ pub(crate) use signatures::{signature_algorithms, tls13_signatures, verify_signa
 
 use crate::binding::{Digest, ExportFault, Exporter, NO_KEY, key_digest};
 use crate::session::Keys;
-use rustls::Connection;
 use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Connection, OtherError};
+
+/// Why one of this crate's verifiers of certificates refused a peer, if that is why TLS failed.
+#[must_use]
+pub fn reason<T: core::error::Error + 'static>(error: &rustls::Error) -> Option<&T> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) => {
+            why.downcast_ref()
+        }
+        _ => None,
+    }
+}
+
+/// [`reason`] of an error that came through a stream.
+#[must_use]
+pub fn reason_on_stream<T: core::error::Error + 'static>(error: &std::io::Error) -> Option<&T> {
+    reason(error.get_ref()?.downcast_ref()?)
+}
 
 /// A TLS connection's exporter.
 pub(crate) struct Exported<'a>(pub(crate) &'a Connection);

@@ -14,9 +14,10 @@ use core::fmt;
 use core::time::Duration;
 use rats_tls::compat::{self, CompatAppraiser, CompatPeer};
 use rats_tls::hop::{self, EnclaveInfo, MessageFault, Reply};
+use rats_tls::tls::reason_on_stream;
 use rats_tls::{Fixed, Refusal};
+use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, OtherError};
 use sgx::AttributeFlags;
 use std::io;
 use std::net::Ipv4Addr;
@@ -168,11 +169,8 @@ async fn connect(address: &Address) -> io::Result<TcpStream> {
 
 /// The refusal that our own verifier of certificates gave TLS, if it was that.
 fn refused(error: io::Error) -> AskFault {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) = inner
-        && let Some(refusal) = why.downcast_ref::<Refusal>()
-    {
-        return AskFault::Refused(Box::new(refusal.clone()));
+    match reason_on_stream::<Refusal>(&error) {
+        Some(refusal) => AskFault::Refused(Box::new(refusal.clone())),
+        None => AskFault::Tls(error),
     }
-    AskFault::Tls(error)
 }

@@ -13,9 +13,10 @@ use attestation::{Collateral, VerifiedCollateral, Verifier};
 use collateral::clock::Clock as _;
 use collateral::object::Wanted;
 use rats_tls::compat::{self, CompatAppraiser, CompatPeer};
+use rats_tls::tls::reason;
 use rats_tls::{CollateralSource, Offered, Refusal};
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConnection, Error, OtherError};
+use rustls::{ClientConnection, Error};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -91,12 +92,10 @@ async fn shake(transport: &mut Box<dyn Io>, tls: &mut ClientConnection) -> Resul
 
 /// The refusal that our own verifier of certificates gave TLS, if it was that.
 fn refused(error: Error) -> Shaken {
-    if let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = &error
-        && let Some(refusal) = inner.downcast_ref::<Refusal>()
-    {
-        return Shaken::Refused(Box::new(refusal.clone()));
+    match reason::<Refusal>(&error) {
+        Some(refusal) => Shaken::Refused(Box::new(refusal.clone())),
+        None => Shaken::Failed(format!("tls: {error}")),
     }
-    Shaken::Failed(format!("tls: {error}"))
 }
 
 /// A source that keeps what it was asked about.

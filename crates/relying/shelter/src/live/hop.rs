@@ -9,8 +9,8 @@ use crate::trusted::Trusted;
 use attestation::{Verdict, relayed};
 use collateral::clock::Clock as _;
 use rats_tls::hop::{self, Answer, Stranger};
+use rats_tls::tls::reason_on_stream;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, Error, OtherError};
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
@@ -30,8 +30,8 @@ pub(super) async fn look(
     let mut stream = match connector.connect(name, transport).await {
         Ok(stream) => stream,
         Err(error) => {
-            let Some(key) = stranger(&error) else { return Err(tls(&error)) };
-            return Ok(seen(relayed::stranger(&key, policy, anchor, time.now())));
+            let Some(Stranger(key)) = reason_on_stream(&error) else { return Err(tls(&error)) };
+            return Ok(seen(relayed::stranger(key, policy, anchor, time.now())));
         }
     };
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
@@ -50,13 +50,4 @@ pub(super) async fn look(
 
 fn seen(verdict: Verdict) -> Seen {
     Seen { verdict, claims: None, material: Material::default() }
-}
-
-/// The key of a server that the policy does not name, if that is why there is no session.
-fn stranger(error: &std::io::Error) -> Option<[u8; 32]> {
-    let inner = error.get_ref()?.downcast_ref::<Error>()?;
-    let Error::InvalidCertificate(CertificateError::Other(OtherError(why))) = inner else {
-        return None;
-    };
-    why.downcast_ref::<Stranger>().map(|stranger| stranger.0)
 }
