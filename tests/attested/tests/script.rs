@@ -9,11 +9,10 @@ fn the_right_container_is_accepted_and_everything_else_is_refused_by_name() {
         eprintln!("skipped: making a container needs root here");
         return;
     }
-    let test = std::env::current_exe().unwrap();
-    let programs = test.parent().and_then(Path::parent).unwrap();
+    let programs = fixtures::program_directory();
     let directory = tempfile::tempdir().unwrap();
     let mut lines = Vec::new();
-    let done = attested::run(programs, directory.path(), &mut |line| lines.push(line.to_owned()));
+    let done = attested::run(&programs, directory.path(), &mut |line| lines.push(line.to_owned()));
     done.unwrap_or_else(|failure| panic!("{failure}\nafter:\n{}", lines.join("\n")));
     let refusals = lines.iter().filter(|line| line.contains("refused")).count();
     // Two need an address that is not loopback's.

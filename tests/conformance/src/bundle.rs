@@ -109,6 +109,22 @@ impl Bundle {
         self
     }
 
+    /// Makes the container one that a user without rights can have: with its own id alone, without a group of its
+    /// own to be seen or limits, and without group 5 for terminals.
+    pub fn belong_to(&mut self, id: u32) -> &mut Self {
+        let kinds = ["user", "pid", "ipc", "uts", "mount", "network"];
+        self.set("/linux/namespaces", kinds.iter().map(|kind| json!({"type": kind})).collect());
+        let own = json!([{"containerID": 0, "hostID": id, "size": 1}]);
+        self.set("/linux/uidMappings", own.clone()).set("/linux/gidMappings", own);
+        self.set("/linux/resources", json!({}));
+        let mounts = self.config["mounts"].as_array_mut().expect("a list");
+        mounts.retain(|mount| mount["type"] != "cgroup");
+        for options in mounts.iter_mut().filter_map(|mount| mount["options"].as_array_mut()) {
+            options.retain(|option| option != "gid=5");
+        }
+        self
+    }
+
     /// Writes `config.json`.
     ///
     /// # Errors

@@ -43,9 +43,7 @@ fn crun_agrees() {
 
 /// Runs a test of this file in a machine with Debian's kernel, where v2 has the controllers.
 fn below_debians_kernel(test: &str) {
-    let all =
-        std::env::var_os("INCLAVARE_TEST_ALL").map_or(Some("only with --all".into()), |_| None);
-    match all.or_else(machine::obstacle) {
+    match machine::obstacle() {
         Some(reason) => eprintln!("skipped: {test} on Debian's kernel: {reason}"),
         None => machine::repeat_test(SecurityModule::AppArmor, test).unwrap(),
     }

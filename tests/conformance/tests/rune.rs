@@ -3,16 +3,9 @@
 //! v2 has all controllers and either AppArmor or SELinux decides besides.
 
 use conformance::{Runtime, cases, obstacle};
+use fixtures::rune;
 use machine::SecurityModule;
 use std::path::{Path, PathBuf};
-
-/// Built by `cargo xtask test` before; two levels up from the test's own directory.
-fn rune() -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    let program = exe.ancestors().nth(2).map(|d| d.join("rune")).unwrap();
-    assert!(program.exists(), "{}: build it first (cargo build -p rune)", program.display());
-    program
-}
 
 fn check(name: &str, program: PathBuf, hides_cgroup2: bool) {
     let root = tempfile::tempdir().unwrap();

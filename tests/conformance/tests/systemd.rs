@@ -2,10 +2,11 @@
 //! need not have systemd: run by `cargo xtask test --all`.
 
 use conformance::{Bundle, Runtime, obstacle};
+use fixtures::rune;
 use machine::Manager;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Which manager the test runs below, in the machine.
@@ -27,21 +28,11 @@ fn below(manager: Manager, name: &str) {
     if std::env::var_os(MANAGER).is_some() {
         return check(manager).unwrap();
     }
-    let obstacle = match std::env::var_os("INCLAVARE_TEST_ALL") {
-        None => Some("only with --all".into()),
-        Some(_) if !Path::new(SYSTEMD).exists() => Some(format!("no {SYSTEMD} (package systemd)")),
-        Some(_) => obstacle().map(String::from).or_else(machine::obstacle),
-    };
-    match obstacle {
+    let none = || (!Path::new(SYSTEMD).exists()).then(|| format!("no {SYSTEMD} (package systemd)"));
+    match machine::obstacle().or_else(|| obstacle().map(String::from)).or_else(none) {
         Some(reason) => eprintln!("skipped: {name}: {reason}"),
         None => machine::repeat_test_below(manager, name, &[&rune()]).unwrap(),
     }
-}
-
-/// Built by `cargo xtask test` before; two levels up from the test's own program.
-fn rune() -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    exe.ancestors().nth(2).map(|d| d.join("rune")).unwrap()
 }
 
 /// rune, told to ask systemd.
@@ -86,7 +77,7 @@ fn check(manager: Manager) -> Result<(), String> {
     let directory = tempfile::tempdir().unwrap();
     let mut bundle = Bundle::new(&runtime(directory.path()), "sleep 1000")?;
     if manager == Manager::User {
-        be_of_a_user(&mut bundle);
+        bundle.belong_to(1000);
     }
     let unit = Unit { manager, name: format!("test-{}.scope", bundle.id) };
     bundle.set("/linux/cgroupsPath", json!(format!("conformance.slice:test:{}", bundle.id)));
@@ -132,21 +123,4 @@ fn check(manager: Manager) -> Result<(), String> {
     runtime.run(&["delete", &bundle.id])?.expect(0)?;
     assert_eq!(unit.property("LoadState"), "not-found");
     bundle.expect_nothing_left()
-}
-
-/// Its own id alone, and what a user may mount.
-fn be_of_a_user(bundle: &mut Bundle) {
-    let kinds = ["user", "pid", "ipc", "uts", "mount", "network"];
-    bundle.set("/linux/namespaces", kinds.iter().map(|kind| json!({"type": kind})).collect());
-    let own = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    bundle.set("/linux/uidMappings", own.clone()).set("/linux/gidMappings", own);
-    bundle.set("/linux/resources", json!({}));
-    let mounts = bundle.config["mounts"].as_array().unwrap().clone();
-    let kept = mounts.into_iter().filter(|mount| mount["type"] != "cgroup").map(|mut mount| {
-        if let Some(options) = mount["options"].as_array_mut() {
-            options.retain(|option| option != "gid=5");
-        }
-        mount
-    });
-    bundle.set("/mounts", kept.collect());
 }

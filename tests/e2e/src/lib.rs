@@ -8,7 +8,7 @@ mod running;
 
 pub use running::{PATIENCE, Running};
 
-use fixtures::{Bundle, Image, Programs};
+use fixtures::{Bundle, Image, Programs, program_directory};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -90,13 +90,6 @@ fn key(programs: &Programs) -> PathBuf {
         shared
     })
     .clone()
-}
-
-/// `target/PROFILE`, where this test program was built too.
-fn program_directory() -> PathBuf {
-    let test = std::env::current_exe().expect("Linux tells a process its file");
-    let deps = test.parent().expect("a file lies in a directory");
-    deps.parent().expect("cargo puts tests into target/PROFILE/deps").to_path_buf()
 }
 
 fn is_root() -> bool {

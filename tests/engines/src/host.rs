@@ -51,7 +51,7 @@ impl Host {
         let logs = tempfile::Builder::new().prefix("engines-").tempdir();
         let logs = logs.map_err(|error| format!("make a directory for logs: {error}"))?;
         let host = Self { first, pid, groups, path, logs };
-        let rune = crate::rune().display().to_string();
+        let rune = fixtures::rune().display().to_string();
         let installed = host.run(&["ln", "-sf", &rune, "/usr/local/bin/rune"]);
         if installed.code == 0 { Ok(host) } else { Err(installed.stderr) }
     }

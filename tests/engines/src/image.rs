@@ -38,7 +38,7 @@ fn archive(directory: &Path, name: &str, command: &[&str]) -> PathBuf {
 /// It cannot be made.
 #[must_use]
 pub fn enclave(directory: &Path, policy: &str) -> PathBuf {
-    let place = crate::program_directory();
+    let place = fixtures::program_directory();
     let programs = Programs::new(&place, &directory.join("state"));
     let programs = programs.unwrap_or_else(|error| panic!("{error}"));
     let key = directory.join("key.pem");

@@ -36,7 +36,6 @@ pub use packages::{Release, obstacle};
 pub use podman::Podman;
 
 use fixtures::Outcome;
-use std::path::PathBuf;
 
 /// One behaviour of one engine.
 pub struct Case<E> {
@@ -68,24 +67,6 @@ pub fn check<E>(engine: &E, cases: &[Case<E>], clean: impl Fn(&E)) {
         clean(engine);
     }
     assert!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n"));
-}
-
-/// rune, built by `cargo xtask test` before.
-///
-/// # Panics
-/// It is not built.
-#[must_use]
-pub fn rune() -> PathBuf {
-    let rune = program_directory().join("rune");
-    assert!(rune.exists(), "{}: build it first (cargo build -p rune)", rune.display());
-    rune
-}
-
-/// `target/PROFILE`, where this program was built too.
-pub(crate) fn program_directory() -> PathBuf {
-    let test = std::env::current_exe().expect("Linux tells a process its file");
-    let deps = test.parent().expect("a file lies in a directory");
-    deps.parent().expect("cargo puts tests into target/PROFILE/deps").to_path_buf()
 }
 
 /// What an outcome has to be.

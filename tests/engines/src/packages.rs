@@ -79,7 +79,8 @@ impl Release {
 /// Unpacks once into `target/newer-engines`.
 fn newer() -> Result<PathBuf, String> {
     let _guard = INSTALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let target = crate::program_directory().join("..").canonicalize().map_err(|e| e.to_string())?;
+    let target =
+        fixtures::program_directory().join("..").canonicalize().map_err(|e| e.to_string())?;
     let top = target.join("newer-engines");
     let programs = top.join("bin");
     if programs.is_dir() {

@@ -41,11 +41,14 @@ pub struct Outcome {
     pub output: String,
 }
 
-/// Why no machine can be started here, if so: what is missing and how to get it.
+/// Why no machine is started here, if so: the slow tests are not asked for, or what is missing and how to get it.
 #[must_use]
 pub fn obstacle() -> Option<String> {
     if is_inside() {
         return Some("this is the machine".into());
+    }
+    if std::env::var_os("INCLAVARE_TEST_ALL").is_none() {
+        return Some("only with --all".into());
     }
     for (program, package) in [(boot::QEMU, "qemu-system-x86"), (boot::MKFS, "e2fsprogs")] {
         if !Path::new(program).exists() {

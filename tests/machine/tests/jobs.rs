@@ -6,9 +6,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 fn is_skipped(name: &str) -> bool {
-    let all =
-        std::env::var_os("INCLAVARE_TEST_ALL").map_or(Some("only with --all".into()), |_| None);
-    let reason = all.or_else(obstacle);
+    let reason = obstacle();
     if let Some(reason) = &reason {
         eprintln!("skipped: {name}: {reason}");
     }

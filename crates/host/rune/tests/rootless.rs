@@ -28,20 +28,7 @@ fn place(name: &str, script: &str) -> Option<Place> {
     std::fs::copy(env!("CARGO_BIN_EXE_rune"), &program).unwrap();
     let runtime = Runtime { program, root: state.clone(), hides_cgroup2: false };
     let mut bundle = Bundle::new(&runtime, script).unwrap();
-    let kinds = ["user", "pid", "ipc", "uts", "mount", "network"];
-    bundle.set("/linux/namespaces", kinds.iter().map(|k| json!({"type": k})).collect());
-    let own = json!([{"containerID": 0, "hostID": NOBODY, "size": 1}]);
-    bundle.set("/linux/uidMappings", own.clone()).set("/linux/gidMappings", own);
-    // No group of its own, so no limits; no group 5 for terminals.
-    bundle.set("/linux/resources", json!({}));
-    let mounts = bundle.config["mounts"].as_array().unwrap().clone();
-    let kept = mounts.into_iter().filter(|m| m["type"] != "cgroup").map(|mut m| {
-        if let Some(options) = m["options"].as_array_mut() {
-            options.retain(|o| o != "gid=5");
-        }
-        m
-    });
-    bundle.set("/mounts", kept.collect());
+    bundle.belong_to(NOBODY);
     Some(Place { _directory: directory, state, bundle })
 }
 
